@@ -1,0 +1,45 @@
+"""What codegen hands to the runtime: one kernel, complete. A value; nothing here runs anything.
+
+`source` is a whole Python module, readable and runnable on its own: shapes, strides and block sizes are
+literals or `NAME: tl.constexpr = value` lines in it, so a kernel takes pointers only. Two kernels with the
+same source are the same kernel: the disk cache and the in-process cache are keyed on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lazygrad.dtype import DType
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """A buffer argument: the address of element 0, 16-byte aligned."""
+
+    name: str
+    dtype: DType
+    written: bool = False
+
+
+@dataclass(frozen=True)
+class TensorMap:
+    """A host tensor descriptor (Hopper's bulk copies) over a buffer: `block` is what one load brings in."""
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    block: tuple[int, ...]
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A generated kernel: `source` defines the @triton.jit function `name`, taking `params` in order."""
+
+    name: str
+    source: str
+    params: tuple[Pointer | TensorMap, ...]
+    grid: tuple[int, int, int]
+    num_warps: int = 4
+    num_stages: int = 2
