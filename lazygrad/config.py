@@ -1,0 +1,106 @@
+"""Every setting, once: its LAZYGRAD_* variable, default and meaning. Returns immutable `Settings` values.
+
+`current()` is read once at the top of a realization and handed down; no stage below asks for it again.
+`with config(fuse=False):` overrides settings for a block (per thread and per async task).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+BACKENDS = ("auto", "triton", "cupy", "numpy")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The value of every setting. Fields named in `JOINS_KEYS` change what is generated."""
+
+    debug: int = 0
+    """0 silent; 1 plans and cache hits; 2 a line per kernel; 3 fusion and tiling reasons; 4 source; 5 IR."""
+    debug_kernel: str = ""
+    """Print level 3 and above only for kernels whose name contains this (LAZYGRAD_DEBUG=4:softmax)."""
+    backend: str = "auto"
+    """auto: Triton on a GPU, NumPy without. triton | cupy | numpy force one (triton on a CPU: its interpreter)."""
+    fuse: bool = True
+    """False: every op is a kernel of its own, for comparisons."""
+    check: bool = False
+    """Compare every kernel's outputs with the op-by-op result and stop at the first difference."""
+    cache_dir: str = ""
+    """Where compiled kernels and tuning choices are kept between runs (default ~/.cache/lazygrad)."""
+    graphs: bool = True
+    """Capture a plan's launches into a CUDA graph from its second run on and replay it."""
+    autotune: bool = True
+    """Time candidate kernels (matmul, attention) on the device and remember the best."""
+
+    @property
+    def cache_root(self) -> Path:
+        return Path(self.cache_dir).expanduser() if self.cache_dir else Path.home() / ".cache" / "lazygrad"
+
+
+JOINS_KEYS = ("backend", "fuse", "check")
+
+
+def _parse(name: str, kind: str, text: str) -> Any:
+    if kind == "bool":
+        if text.lower() not in ("0", "1", "true", "false", ""):
+            raise ValueError(f"LAZYGRAD_{name.upper()} is {text!r}; use 0 or 1")
+        return text.lower() in ("1", "true")
+    if kind == "int":
+        try:
+            return int(text)
+        except ValueError:
+            raise ValueError(f"LAZYGRAD_{name.upper()} is {text!r}; use a whole number") from None
+    return text
+
+
+def _validated(settings: Settings) -> Settings:
+    if settings.backend not in BACKENDS:
+        raise ValueError(f"backend is {settings.backend!r}; use one of {', '.join(BACKENDS)}")
+    return settings
+
+
+def from_environment(environment: Any = os.environ) -> Settings:
+    """The settings that the LAZYGRAD_* variables ask for. ValueError for a value that makes no sense."""
+    values: dict[str, Any] = {}
+    for field in fields(Settings):
+        text = environment.get(f"LAZYGRAD_{field.name.upper()}")
+        if text is None:
+            continue
+        if field.name == "debug":
+            text, _, kernel = text.partition(":")
+            values["debug_kernel"] = kernel
+        values[field.name] = _parse(field.name, str(field.type), text)
+    return _validated(Settings(**values))
+
+
+_DEFAULT = from_environment()
+_overridden: ContextVar[Settings | None] = ContextVar("lazygrad_settings", default=None)
+
+
+def current() -> Settings:
+    """The settings in force here."""
+    return _overridden.get() or _DEFAULT
+
+
+@contextmanager
+def config(**changes: Any) -> Iterator[Settings]:
+    """Override settings inside a `with` block: `with lg.config(fuse=False, debug=2): ...`.
+
+    TypeError for a name that is no setting, ValueError for a value it can't have.
+    """
+    known = {field.name for field in fields(Settings)}
+    unknown = sorted(set(changes) - known)
+    if unknown:
+        raise TypeError(f"config() has no setting {unknown[0]!r}; settings: {', '.join(sorted(known))}")
+    settings = _validated(replace(current(), **changes))
+    token = _overridden.set(settings)
+    try:
+        yield settings
+    finally:
+        _overridden.reset(token)

@@ -1,0 +1,58 @@
+"""Devices and targets: plain values. Nothing here imports a driver or asks whether a device exists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a tensor lives: Device("cpu"), Device("cuda", 0). Parsed from torch's strings."""
+
+    type: str
+    index: int = 0
+
+    def __str__(self) -> str:
+        return self.type if self.type == "cpu" else f"{self.type}:{self.index}"
+
+    def __repr__(self) -> str:
+        return f"device(type='{self.type}'" + (f", index={self.index})" if self.type != "cpu" else ")")
+
+
+CPU = Device("cpu")
+
+
+def device(spec: Any, index: int | None = None) -> Device:
+    """torch.device: "cpu", "cuda", "cuda:1", ("cuda", 1) or a Device. RuntimeError for anything else."""
+    if isinstance(spec, Device):
+        return spec
+    if isinstance(spec, int):
+        return Device("cuda", spec)
+    kind, _, number = str(spec).partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise RuntimeError(f"device {spec!r}: expected 'cpu', 'cuda' or 'cuda:N'")
+    if kind == "cpu":
+        return CPU
+    return Device(kind, int(number) if number else (index or 0))
+
+
+@dataclass(frozen=True)
+class Target:
+    """What code is generated for. `arch` is the compute capability (90 for Hopper); 0 is no GPU at all."""
+
+    backend: str  # "triton" | "cupy" | "numpy"
+    arch: int = 0
+    multiprocessors: int = 1
+    shared_memory: int = 0
+    interpreted: bool = False
+
+    @property
+    def generates_kernels(self) -> bool:
+        return self.backend == "triton"
+
+
+NUMPY = Target("numpy")
+CUPY = Target("cupy")
+INTERPRETER = Target("triton", arch=90, multiprocessors=4, shared_memory=232448, interpreted=True)
+H200 = Target("triton", arch=90, multiprocessors=132, shared_memory=232448)

@@ -1,0 +1,364 @@
+"""Checked constructors: take Nodes, return a Node of known shape and dtype, or raise at the user's call.
+
+Sources of one pointwise op must share a dtype (promotion is the Tensor's business); shapes broadcast.
+Movement ops merge with the movement below them as they are made, so chains of views stay short.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from lazygrad.device import Device
+from lazygrad.dtype import DType, bool_, int64
+from lazygrad.errors import at_user_line
+from lazygrad.ir import op as ops
+from lazygrad.ir.node import Node, make
+from lazygrad.ir.op import Kind, Op
+from lazygrad.shape import Shape, broadcast, numel
+
+Scalar = bool | int | float
+
+
+# -- sources ------------------------------------------------------------------------------------------
+def buffer(handle: Any, dtype: DType, shape: Shape, device: Device) -> Node:
+    """A leaf that reads memory. `handle` is the runtime's Buffer; opaque here."""
+    return make(ops.BUFFER, (), handle, dtype, shape, device)
+
+
+def const(value: Scalar, dtype: DType, device: Device, shape: Shape = ()) -> Node:
+    """A constant: 0-d, expanded to `shape`."""
+    if dtype.is_floating_point:
+        value = float(value)
+        value = math.nan if value != value else value
+    else:
+        value = bool(value) if dtype is bool_ else int(value)
+    return expand(make(ops.CONST, (), value, dtype, (), device), shape)
+
+
+def like(node: Node, value: Scalar) -> Node:
+    """A constant with the shape, dtype and device of `node`."""
+    return const(value, node.dtype, node.device, node.shape)
+
+
+def iota(n: int, device: Device) -> Node:
+    """0, 1, ... n-1 as int64."""
+    return make(ops.IOTA, (), n, int64, (n,), device)
+
+
+def constant_value(node: Node) -> Scalar | None:
+    """The number a node is everywhere equal to, where it is an expanded or reshaped constant."""
+    while node.op in (ops.EXPAND, ops.RESHAPE, ops.PERMUTE):
+        node = node.src[0]
+    return node.arg if node.op is ops.CONST else None
+
+
+# -- pointwise ----------------------------------------------------------------------------------------
+def pointwise(op: Op, *src: Node, arg: Any = None) -> Node:
+    """An elementwise op over broadcast sources. RuntimeError for shapes or devices that don't go together."""
+    first = src[0]
+    shape = first.shape
+    for other in src[1:]:
+        if other.shape != shape:
+            shape = _broadcast_shapes(op, src)
+            break
+    for other in src[1:]:
+        if other.device != first.device:
+            src = _same_device(op, src)
+            break
+    operands = tuple(expand(s, shape) for s in src)
+    values = operands[1:] if op is ops.WHERE else operands
+    if op is ops.CAST or op is ops.BITCAST:
+        dtype = arg
+        if dtype is first.dtype:
+            return first
+    else:
+        if any(v.dtype is not values[0].dtype for v in values):
+            raise TypeError(at_user_line(f"{op.name}: dtypes differ: {', '.join(v.dtype.name for v in values)}"))
+        assert op.result is not None
+        dtype = op.result(tuple(v.dtype for v in operands))
+    return make(op, operands, arg, dtype, shape, src[0].device)
+
+
+def _broadcast_shapes(op: Op, src: tuple[Node, ...]) -> Shape:
+    try:
+        return broadcast(*(s.shape for s in src))
+    except ValueError as error:
+        shapes = " and ".join(str(list(s.shape)) for s in src)
+        raise RuntimeError(at_user_line(f"{op.name.lower()}: {error}; shapes {shapes} do not broadcast")) from None
+
+
+def _same_device(op: Op, src: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Constants and 0-d CPU tensors go where the others are, as in torch; anything else is an error."""
+    target = next((s.device for s in src if s.ndim and constant_value(s) is None), src[0].device)
+    moved = []
+    for s in src:
+        value = constant_value(s)
+        if s.device == target:
+            moved.append(s)
+        elif value is not None:
+            moved.append(const(value, s.dtype, target, s.shape))
+        elif s.ndim == 0:
+            moved.append(copy(s, target))
+        else:
+            devices = " and ".join(sorted({str(x.device) for x in src}))
+            raise RuntimeError(
+                at_user_line(
+                    f"{op.name.lower()}: Expected all tensors to be on the same device, but found {devices}; "
+                    "move one with .to(device)"
+                )
+            )
+    return tuple(moved)
+
+
+def cast(node: Node, dtype: DType) -> Node:
+    return node if node.dtype is dtype else pointwise(ops.CAST, node, arg=dtype)
+
+
+def add(a: Node, b: Node) -> Node:
+    return pointwise(ops.ADD, a, b)
+
+
+def sub(a: Node, b: Node) -> Node:
+    return pointwise(ops.SUB, a, b)
+
+
+def mul(a: Node, b: Node) -> Node:
+    return pointwise(ops.MUL, a, b)
+
+
+def div(a: Node, b: Node) -> Node:
+    return pointwise(ops.DIV, a, b)
+
+
+def neg(a: Node) -> Node:
+    return pointwise(ops.NEG, a)
+
+
+def scale(a: Node, by: Scalar) -> Node:
+    return mul(a, like(a, by))
+
+
+def shift(a: Node, by: Scalar) -> Node:
+    return add(a, like(a, by))
+
+
+def where(condition: Node, a: Node, b: Node) -> Node:
+    return pointwise(ops.WHERE, condition, a, b)
+
+
+def less(a: Node, b: Node) -> Node:
+    return pointwise(ops.LT, a, b)
+
+
+def equal(a: Node, b: Node) -> Node:
+    return pointwise(ops.EQ, a, b)
+
+
+def logical_not(a: Node) -> Node:
+    return pointwise(ops.NOT, a)
+
+
+def logical_and(a: Node, b: Node) -> Node:
+    return pointwise(ops.AND, a, b)
+
+
+def detach(node: Node) -> Node:
+    """The same value; no gradient flows through."""
+    return make(ops.DETACH, (node,), None, node.dtype, node.shape, node.device) if node.needs_grad else node
+
+
+def leaf(node: Node, number: int) -> Node:
+    """The same value, as the differentiable leaf of that number."""
+    return make(ops.LEAF, (node,), number, node.dtype, node.shape, node.device)
+
+
+def copy(node: Node, device: Device) -> Node:
+    """The same value on another device."""
+    return node if node.device == device else make(ops.COPY, (node,), device, node.dtype, node.shape, device)
+
+
+# -- movement -----------------------------------------------------------------------------------------
+def _move(op: Op, node: Node, arg: Any, shape: Shape) -> Node:
+    return make(op, (node,), arg, node.dtype, shape, node.device)
+
+
+def reshape(node: Node, shape: Shape) -> Node:
+    """Same elements in row-major order under another shape of equal size."""
+    if shape == node.shape:
+        return node
+    if node.op is ops.RESHAPE:
+        return reshape(node.src[0], shape)
+    if numel(shape) != node.numel:
+        raise RuntimeError(at_user_line(f"shape '{list(shape)}' is invalid for input of size {node.numel}"))
+    if node.op is ops.EXPAND and node.src[0].op is ops.CONST:
+        return expand(node.src[0], shape)
+    return _move(ops.RESHAPE, node, shape, shape)
+
+
+def permute(node: Node, axes: Sequence[int]) -> Node:
+    axes = tuple(axes)
+    if axes == tuple(range(node.ndim)):
+        return node
+    if node.op is ops.PERMUTE:
+        return permute(node.src[0], tuple(node.arg[a] for a in axes))
+    return _move(ops.PERMUTE, node, axes, tuple(node.shape[a] for a in axes))
+
+
+def transpose(node: Node, a: int = -2, b: int = -1) -> Node:
+    axes = list(range(node.ndim))
+    axes[a], axes[b] = axes[b], axes[a]
+    return permute(node, axes)
+
+
+def expand(node: Node, shape: Shape) -> Node:
+    """Broadcast size-1 dimensions (and new leading ones) without copying."""
+    if shape == node.shape:
+        return node
+    lead = len(shape) - node.ndim
+    if lead < 0 or any(old not in (1, new) for old, new in zip(node.shape, shape[lead:], strict=True)):
+        raise RuntimeError(at_user_line(f"expand: shape {list(node.shape)} does not broadcast to {list(shape)}"))
+    if node.op is ops.EXPAND:
+        return expand(node.src[0], shape)
+    return _move(ops.EXPAND, node, shape, shape)
+
+
+def slice_(node: Node, bounds: Sequence[tuple[int, int, int]]) -> Node:
+    """Strided slices with 0 <= start <= stop <= size and step > 0, one for each dimension."""
+    bounds = tuple(
+        (start, max(start, stop), step) if stop > start else (0, 0, 1) for start, stop, step in bounds
+    )
+    shape = tuple(-(-(stop - start) // step) for start, stop, step in bounds)
+    # one spelling for one meaning: the stop just behind the last element taken
+    bounds = tuple(
+        (start, start + (n - 1) * step + 1 if n else start, step if n > 1 else 1)
+        for (start, stop, step), n in zip(bounds, shape, strict=True)
+    )
+    if shape == node.shape:
+        return node
+    if node.op is ops.SLICE:
+        merged = [
+            (s0 + start * t0, s0 + (stop - 1) * t0 + 1 if stop > start else s0, t0 * step)
+            for (s0, _, t0), (start, stop, step) in zip(node.arg, bounds, strict=True)
+        ]
+        return slice_(node.src[0], merged)
+    return _move(ops.SLICE, node, bounds, shape)
+
+
+def pad(node: Node, widths: Sequence[tuple[int, int]], fill: Scalar = 0) -> Node:
+    """Non-negative widths before and after each dimension, filled with a constant."""
+    widths = tuple((int(a), int(b)) for a, b in widths)
+    if not any(a or b for a, b in widths):
+        return node
+    shape = tuple(a + n + b for n, (a, b) in zip(node.shape, widths, strict=True))
+    fill = float(fill) if node.dtype.is_floating_point else bool(fill) if node.dtype is bool_ else int(fill)
+    return _move(ops.PAD, node, (widths, fill), shape)
+
+
+def flip(node: Node, axes: Sequence[int]) -> Node:
+    axes = tuple(sorted(axes))
+    return _move(ops.FLIP, node, axes, node.shape) if axes else node
+
+
+def concat(nodes: Sequence[Node], axis: int) -> Node:
+    """Along `axis`; all other dimensions equal."""
+    first = nodes[0]
+    for other in nodes[1:]:
+        if other.ndim != first.ndim or any(
+            a != b for i, (a, b) in enumerate(zip(first.shape, other.shape, strict=True)) if i != axis
+        ):
+            raise RuntimeError(
+                at_user_line(
+                    f"cat: Sizes of tensors must match except in dimension {axis}. "
+                    f"Got {list(first.shape)} and {list(other.shape)}"
+                )
+            )
+    kept = [n for n in nodes if n.shape[axis]] or [first]
+    if len(kept) == 1:
+        return kept[0]
+    shape = list(first.shape)
+    shape[axis] = sum(n.shape[axis] for n in kept)
+    return make(ops.CONCAT, tuple(kept), axis, first.dtype, tuple(shape), first.device)
+
+
+# -- the rest -----------------------------------------------------------------------------------------
+def reduce(op: Op, node: Node, axes: Sequence[int], keepdim: bool = True) -> Node:
+    """Reduce over sorted, non-negative axes. Sizes of 1 need no op; an empty extreme is an error."""
+    axes = tuple(axes)
+    kept = tuple(1 if i in axes else n for i, n in enumerate(node.shape))
+    index_result = op in (ops.ARGMAX, ops.ARGMIN)
+    if op in (ops.MAX, ops.MIN, ops.ARGMAX, ops.ARGMIN) and any(node.shape[a] == 0 for a in axes):
+        raise IndexError(
+            at_user_line(f"{op.name.lower()}: Expected reduction dim to have non-zero size; shape {list(node.shape)}")
+        )
+    live = tuple(a for a in axes if node.shape[a] != 1)
+    assert op.result is not None
+    dtype = op.result((node.dtype,))
+    if not live:
+        result = like(cast(node, dtype), 0) if index_result else node
+    else:
+        result = make(op, (node,), live, dtype, kept, node.device)
+    if keepdim:
+        return result
+    return reshape(result, tuple(n for i, n in enumerate(node.shape) if i not in axes))
+
+
+def dot(a: Node, b: Node) -> Node:
+    """(..., m, k) x (..., k, n): batch dimensions broadcast; dtypes equal."""
+    if a.dtype is not b.dtype:
+        raise RuntimeError(
+            at_user_line(f"matmul: expected both operands to have the same dtype, but got {a.dtype.name} and {b.dtype.name}")
+        )
+    if a.shape[-1] != b.shape[-2]:
+        raise RuntimeError(
+            at_user_line(
+                f"matmul: mat1 and mat2 shapes cannot be multiplied ({list(a.shape)} and {list(b.shape)})"
+            )
+        )
+    a, b = _same_device(ops.DOT, (a, b)) if a.device != b.device else (a, b)
+    batch = broadcast(a.shape[:-2], b.shape[:-2])
+    a, b = expand(a, batch + a.shape[-2:]), expand(b, batch + b.shape[-2:])
+    return make(ops.DOT, (a, b), None, a.dtype, (*batch, a.shape[-2], b.shape[-1]), a.device)
+
+
+def gather(data: Node, index: Node, axis: int) -> Node:
+    """take_along_axis: index in [0, size), no longer than data along the other axes."""
+    for i, (have, want) in enumerate(zip(data.shape, index.shape, strict=True)):
+        if i != axis and want > have:
+            raise RuntimeError(
+                at_user_line(
+                    f"gather: Size does not match at dimension {i} expected index {list(index.shape)} to be no "
+                    f"larger than self {list(data.shape)} apart from dimension {axis}"
+                )
+            )
+    bounds = [(0, n, 1) for n in index.shape]
+    bounds[axis] = (0, data.shape[axis], 1)
+    return make(ops.GATHER, (slice_(data, bounds), index), axis, data.dtype, index.shape, data.device)
+
+
+def scatter(base: Node, index: Node, values: Node, axis: int, mode: str) -> Node:
+    """`base` with `values` put or combined at `index` along `axis`; index and values share a shape."""
+    if base.dtype is not values.dtype:
+        raise RuntimeError(
+            at_user_line(f"scatter: Expected self.dtype to be equal to src.dtype, got {base.dtype.name} and {values.dtype.name}")
+        )
+    return make(ops.SCATTER, (base, index, values), (axis, mode), base.dtype, base.shape, base.device)
+
+
+def scan(op: Op, node: Node, axis: int) -> Node:
+    return node if node.shape[axis] <= 1 else make(op, (node,), axis, node.dtype, node.shape, node.device)
+
+
+def argsort(node: Node, axis: int) -> Node:
+    """Indices of a stable ascending sort along `axis`; NaN last."""
+    return make(ops.ARGSORT, (node,), axis, int64, node.shape, node.device)
+
+
+def philox(seed: Node, counter: Node) -> Node:
+    """32 random bits (int32) for each int64 counter under a 0-d int64 seed."""
+    return pointwise(ops.PHILOX, seed, counter)
+
+
+def kind_of(node: Node) -> Kind:
+    return node.op.kind

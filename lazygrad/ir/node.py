@@ -1,0 +1,113 @@
+"""Nodes: immutable, hash-consed. Takes an op, sources and an argument, returns the one Node that means it.
+
+Because equal expressions are the same object, common subexpressions are shared by construction and
+identity is equality. Every node knows the user's line that first asked for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+from weakref import WeakValueDictionary
+
+from lazygrad.device import Device
+from lazygrad.dtype import DType
+from lazygrad.errors import Line, user_line
+from lazygrad.ir import op as ops
+from lazygrad.ir.op import Op
+from lazygrad.shape import Shape
+
+
+class Node:
+    """One operation on known shapes. Compare with `is`; make through ir/build.py, which checks."""
+
+    __slots__ = ("__weakref__", "arg", "device", "dtype", "needs_grad", "op", "shape", "src", "where")
+
+    op: Op
+    src: tuple[Node, ...]
+    arg: Any
+    dtype: DType
+    shape: Shape
+    device: Device
+    where: Line
+    needs_grad: bool  # a gradient flows through here to some leaf
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def numel(self) -> int:
+        n = 1
+        for size in self.shape:
+            n *= size
+        return n
+
+    @property
+    def nbytes(self) -> int:
+        return self.numel * self.dtype.itemsize
+
+    def __repr__(self) -> str:
+        return f"{self.op.name}({', '.join(s.op.name for s in self.src)}){list(self.shape)}:{self.dtype.name}"
+
+
+_made: WeakValueDictionary[Any, Node] = WeakValueDictionary()
+
+
+def make(op: Op, src: tuple[Node, ...], arg: Any, dtype: DType, shape: Shape, device: Device) -> Node:
+    """The node with this meaning: an existing one where there is one. Unchecked; see ir/build.py."""
+    # 0.0 == -0.0 and 1 == True, so a constant is told apart by its text
+    key = (op, src, repr(arg) if op is ops.CONST else arg, dtype, shape, device)
+    node = _made.get(key)
+    if node is None:
+        node = Node.__new__(Node)
+        node.op, node.src, node.arg = op, src, arg
+        node.dtype, node.shape, node.device = dtype, shape, device
+        node.where = user_line()
+        node.needs_grad = op is ops.LEAF or (
+            dtype.is_floating_point and op is not ops.DETACH and any(s.needs_grad for s in src)
+        )
+        _made[key] = node
+    return node
+
+
+def live_nodes() -> int:
+    """How many nodes exist: what the tests of leaks look at."""
+    return len(_made)
+
+
+def toposort(roots: Iterable[Node], stop: Callable[[Node], bool] = lambda node: False) -> list[Node]:
+    """Every node reachable from `roots`, sources first; does not look behind a node that `stop`s."""
+    order: list[Node] = []
+    done: set[Node] = set()
+    stack: list[tuple[Node, bool]] = [(r, False) for r in reversed(list(roots))]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            order.append(node)
+            continue
+        if node in done:
+            continue
+        done.add(node)
+        stack.append((node, True))
+        if not stop(node):
+            stack.extend((s, False) for s in reversed(node.src) if s not in done)
+    return order
+
+
+def rebuild(node: Node, src: tuple[Node, ...]) -> Node:
+    """`node` with other sources of the same shapes and dtypes; the user's line goes along."""
+    if src == node.src:
+        return node
+    made = make(node.op, src, node.arg, node.dtype, node.shape, node.device)
+    made.where = node.where
+    return made
+
+
+def substitute(roots: Iterable[Node], replacement: dict[Node, Node]) -> dict[Node, Node]:
+    """Every node reachable from `roots` mapped to its twin in which `replacement` has been applied."""
+    result: dict[Node, Node] = dict(replacement)
+    for node in toposort(roots, stop=lambda n: n in replacement):
+        if node not in result:
+            result[node] = rebuild(node, tuple(result[s] for s in node.src))
+    return result

@@ -1,0 +1,289 @@
+"""Gradients at the user's side: backward(), grad(), and what switches recording off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ContextDecorator
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from lazygrad.errors import at_user_line
+from lazygrad.ir import build
+from lazygrad.ir import op as ops
+from lazygrad.ir.grad import gradients
+from lazygrad.ir.node import Node, toposort
+from lazygrad.ir.recognise import recognise
+from lazygrad.tensor.core import (
+    TensorBase,
+    grad_mode,
+    is_grad_enabled,
+    leaf_tensor,
+    set_grad_mode,
+    wrap,
+)
+
+if TYPE_CHECKING:
+    from lazygrad.tensor import Tensor
+
+_retaining: WeakSet[TensorBase] = WeakSet()
+
+
+class Autograd(TensorBase):
+    __slots__ = ()
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that backward() accumulated here, or None."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None and tuple(value.shape) != tuple(self.shape):
+            raise RuntimeError(
+                at_user_line(f"assigned grad has data of a different size: {list(value.shape)} for {list(self.shape)}")
+            )
+        self._grad = value
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Sequence[Tensor] | Tensor | None = None,
+    ) -> None:
+        """Accumulate d(self)/d(leaf) into the .grad of every leaf (or of `inputs`); nothing runs yet.
+
+        `gradient` is the cotangent: needed unless self has one element. RuntimeError where nothing
+        requires grad, and for a second backward without retain_graph=True.
+        """
+        backward([self], [gradient], retain_graph, create_graph, inputs)
+
+    def detach(self) -> Tensor:
+        """The same value, sharing memory, without gradient history."""
+        view = self._viewed(build.detach, lambda base, value: value)
+        return view
+
+    def detach_(self) -> Tensor:
+        """Forget the gradient history in place."""
+        if self._path:
+            raise RuntimeError(at_user_line("Can't detach views in-place; use detach() instead"))
+        self._cell.leaf_number = None
+        self._cell.node = build.detach(self._cell.node)
+        return self  # type: ignore[return-value]
+
+    def retain_grad(self) -> None:
+        """Keep .grad of this intermediate value at the next backward()."""
+        if not self.requires_grad:
+            raise RuntimeError(at_user_line("can't retain_grad on Tensor that has requires_grad=False"))
+        if not self.is_leaf:
+            self._retains = True
+            _retaining.add(self)
+
+    @property
+    def retains_grad(self) -> bool:
+        return self._retains
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Call `hook(grad)` when a gradient for this tensor is made; what it returns replaces it."""
+        if not self.requires_grad:
+            raise RuntimeError(at_user_line("cannot register a hook on a tensor that doesn't require gradient"))
+        if self._hooks is None:
+            self._hooks = {}
+        return RemovableHandle(self._hooks, hook)
+
+
+class RemovableHandle:
+    """What register_hook returns: .remove() takes the hook away."""
+
+    _next = 0
+
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
+        self._hooks = hooks
+        self.id = RemovableHandle._next
+        RemovableHandle._next += 1
+        hooks[self.id] = hook
+
+    def remove(self) -> None:
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.remove()
+
+
+def _cotangent(output: TensorBase, gradient: TensorBase | None) -> Node:
+    node = output.node
+    if gradient is None:
+        if node.numel != 1:
+            raise RuntimeError(at_user_line("grad can be implicitly created only for scalar outputs; pass gradient="))
+        return build.like(node, 1)
+    given = gradient.node
+    if given.shape != node.shape:
+        raise RuntimeError(
+            at_user_line(f"Mismatch in shape: grad_output has a shape of {list(given.shape)} and output has a shape of {list(node.shape)}.")
+        )
+    return build.cast(given, node.dtype)
+
+
+def _check_outputs(outputs: Sequence[TensorBase], retain_graph: bool) -> None:
+    for output in outputs:
+        if not output.requires_grad:
+            raise RuntimeError(at_user_line("element 0 of tensors does not require grad and does not have a grad_fn"))
+        if output._consumed:
+            raise RuntimeError(
+                at_user_line(
+                    "Trying to backward through the graph a second time. Specify retain_graph=True if you need to "
+                    "backward through the graph a second time"
+                )
+            )
+        if not retain_graph and not output.is_leaf:
+            output._consumed = True
+
+
+def _sweep(outputs: Sequence[TensorBase], cotangents: Sequence[TensorBase | None], wanted: list[Node]) -> list[Node | None]:
+    nodes = [o.node for o in outputs]
+    seeds = [_cotangent(o, g) for o, g in zip(outputs, cotangents, strict=True)]
+    found = recognise(nodes)
+    return gradients([found.get(n, n) for n in nodes], seeds, [found.get(w, w) for w in wanted])
+
+
+def _hooked(tensor: TensorBase, grad: Tensor) -> Tensor:
+    for hook in list((tensor._hooks or {}).values()):
+        replaced = hook(grad)
+        grad = grad if replaced is None else replaced
+    return grad
+
+
+def backward(
+    tensors: Sequence[TensorBase],
+    grad_tensors: Sequence[TensorBase | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Sequence[TensorBase] | TensorBase | None = None,
+) -> None:
+    """torch.autograd.backward: the gradients of all `tensors` together, accumulated into the leaves."""
+    keep = create_graph if retain_graph is None else retain_graph
+    _check_outputs(tensors, keep)
+    reachable = toposort([t.node for t in tensors], stop=lambda n: not n.needs_grad)
+    if inputs is None:
+        receivers = [leaf_tensor(n.arg) for n in reachable if n.op is ops.LEAF]
+        present = set(reachable)
+        receivers += [t for t in list(_retaining) if t.node in present]
+    else:
+        receivers = [inputs] if isinstance(inputs, TensorBase) else list(inputs)
+    held = [t for t in receivers if t is not None]
+    cotangents = list(grad_tensors) if grad_tensors is not None else [None] * len(tensors)
+    grads = _sweep(tensors, cotangents, [t.node for t in held])
+    with grad_mode(create_graph and is_grad_enabled()):
+        for tensor, node in zip(held, grads, strict=True):
+            if node is None:
+                continue
+            grad = _hooked(tensor, wrap(node))
+            if tensor._grad is None:
+                tensor._grad = grad
+            elif create_graph:
+                tensor._grad = tensor._grad + grad
+            else:
+                tensor._grad.add_(grad)
+
+
+def grad(
+    outputs: Sequence[TensorBase] | TensorBase,
+    inputs: Sequence[TensorBase] | TensorBase,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """torch.autograd.grad: the gradients of `outputs` for `inputs`, returned, not accumulated.
+
+    RuntimeError where an input isn't part of the graph and allow_unused is not True.
+    """
+    outs = [outputs] if isinstance(outputs, TensorBase) else list(outputs)
+    ins = [inputs] if isinstance(inputs, TensorBase) else list(inputs)
+    given = [grad_outputs] if grad_outputs is None or isinstance(grad_outputs, TensorBase) else list(grad_outputs)
+    cotangents = given if len(given) == len(outs) else [None] * len(outs)
+    _check_outputs(outs, create_graph if retain_graph is None else retain_graph)
+    if any(not i.requires_grad for i in ins):
+        raise RuntimeError(at_user_line("One of the differentiated Tensors does not require grad"))
+    found = _sweep(outs, cotangents, [i.node for i in ins])
+    results: list[Tensor | None] = []
+    with grad_mode(create_graph and is_grad_enabled()):
+        for tensor, node in zip(ins, found, strict=True):
+            if node is None and materialize_grads:
+                node = build.like(tensor.node, 0)
+            if node is None and not allow_unused:
+                raise RuntimeError(
+                    at_user_line(
+                        "One of the differentiated Tensors appears to not have been used in the graph. "
+                        "Set allow_unused=True if this is the desired behavior."
+                    )
+                )
+            results.append(None if node is None else _hooked(tensor, wrap(node)))
+    return tuple(results)
+
+
+class _GradMode(ContextDecorator):
+    """Sets recording on entry (as a context or a decorator) and restores it on exit."""
+
+    _wanted = False
+
+    def __init__(self, function: Callable[..., Any] | None = None) -> None:
+        self._stack: list[Iterator[None] | Any] = []
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        made = super().__new__(cls)
+        if callable(function):  # used bare: @no_grad
+            made.__init__()  # type: ignore[misc]
+            return made(function)
+        return made
+
+    def __enter__(self) -> None:
+        context = grad_mode(self._wanted)
+        context.__enter__()
+        self._stack.append(context)
+
+    def __exit__(self, *exc: Any) -> None:
+        self._stack.pop().__exit__(*exc)
+
+
+class no_grad(_GradMode):
+    """Operations inside are not recorded for backward."""
+
+
+class inference_mode(_GradMode):
+    """As no_grad."""
+
+    def __new__(cls, mode: Any = True) -> Any:
+        if callable(mode):
+            return super().__new__(cls, mode)
+        made = super().__new__(cls)
+        made._wanted = not mode
+        return made
+
+
+class enable_grad(_GradMode):
+    """Operations inside are recorded for backward, also within no_grad."""
+
+    _wanted = True
+
+
+class set_grad_enabled(ContextDecorator):
+    """Switch recording on or off: at once, and until the end of the block where used as a context."""
+
+    def __init__(self, mode: bool) -> None:
+        self._before = is_grad_enabled()
+        self._mode = mode
+        set_grad_mode(mode)
+
+    def __enter__(self) -> None:
+        set_grad_mode(self._mode)
+
+    def __exit__(self, *exc: Any) -> None:
+        set_grad_mode(self._before)
+
+
+__all__ = ["Autograd", "RemovableHandle", "backward", "enable_grad", "grad", "inference_mode", "no_grad", "set_grad_enabled"]

@@ -1,0 +1,281 @@
+"""The ground of Tensor: a cell that holds the current value, and the path of views that leads into it.
+
+A Tensor points at a cell; a view is its base's cell plus the movement that leads to it. Writing in place
+gives the cell a new Node, so every alias sees it, and nothing that was computed from the old Node changes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import WeakSet, WeakValueDictionary
+
+from lazygrad import engine
+from lazygrad.device import Device
+from lazygrad.dtype import DType
+from lazygrad.errors import at_user_line
+from lazygrad.ir import build
+from lazygrad.ir import op as ops
+from lazygrad.ir.node import Node
+from lazygrad.runtime.buffer import Buffer
+from lazygrad.runtime.values import known
+
+if TYPE_CHECKING:
+    from lazygrad.tensor import Tensor
+
+T = TypeVar("T")
+
+# -- grad mode ----------------------------------------------------------------------------------------
+_grad_enabled: ContextVar[bool] = ContextVar("lazygrad_grad_enabled", default=True)
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are recorded for backward."""
+    return _grad_enabled.get()
+
+
+@contextmanager
+def grad_mode(enabled: bool) -> Iterator[None]:
+    """Record for backward, or don't, inside a `with` block."""
+    token = _grad_enabled.set(enabled)
+    try:
+        yield
+    finally:
+        _grad_enabled.reset(token)
+
+
+def set_grad_mode(enabled: bool) -> None:
+    _grad_enabled.set(enabled)
+
+
+# -- cells --------------------------------------------------------------------------------------------
+class Cell:
+    """What a tensor and all its views share: the current Node, and which leaf it is, if any."""
+
+    __slots__ = ("__weakref__", "home", "leaf_number", "node", "version")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.leaf_number: int | None = None
+        self.version = 0
+        self.home: Buffer | None = None  # the memory an in-place update of a computed value should land in
+
+    def read(self) -> Node:
+        return self.node if self.leaf_number is None else build.leaf(self.node, self.leaf_number)
+
+    def write(self, node: Node) -> None:
+        if self.home is None:
+            self.home = known(self.node)
+        self.node = node
+        self.version += 1
+        if self.home is not None:
+            _updated.add(self)
+
+
+_updated: WeakSet[Cell] = WeakSet()  # cells whose in-place update hasn't been computed
+_unread: WeakSet[Cell] = WeakSet()  # cells holding values that haven't been computed
+_leaf_numbers = itertools.count()
+_leaves: WeakValueDictionary[int, TensorBase] = WeakValueDictionary()
+
+
+def leaf_tensor(number: int) -> TensorBase | None:
+    """The tensor that is the differentiable leaf of this number, if it still exists."""
+    return _leaves.get(number)
+
+
+# -- view paths: each step knows how to go in, and how to put a changed part back ---------------------
+class ViewStep(Generic[T]):
+    """One movement of a view path. `enter` takes the base's node to the view's; `leave` takes (base, changed
+    view) to the changed base."""
+
+    __slots__ = ("enter", "leave")
+
+    def __init__(self, enter: Callable[[Node], Node], leave: Callable[[Node, Node], Node]) -> None:
+        self.enter = enter
+        self.leave = leave
+
+
+def _put_back(base: Node, path: tuple[ViewStep[Any], ...], value: Node) -> Node:
+    if not path:
+        return value
+    inner = path[0].enter(base)
+    return path[0].leave(base, _put_back(inner, path[1:], value))
+
+
+# -- tensors ------------------------------------------------------------------------------------------
+class TensorBase:
+    """Cell, path and gradient: everything the mixins build on."""
+
+    __slots__ = ("__weakref__", "_cell", "_consumed", "_grad", "_hooks", "_path", "_retains", "_view")
+
+    _cell: Cell
+    _path: tuple[ViewStep[Any], ...]
+
+    def __init__(self, node: Node) -> None:
+        self._adopt(Cell(node), ())
+
+    def _adopt(self, cell: Cell, path: tuple[ViewStep[Any], ...]) -> None:
+        self._cell = cell
+        self._path = path
+        self._view: tuple[Node, Node] | None = None  # (base node, this view's node): valid while base stays
+        self._grad: Tensor | None = None
+        self._hooks: dict[int, Callable[[Any], Any]] | None = None
+        self._retains = False
+        self._consumed = False
+        if not path and known(cell.node) is None:
+            _unread.add(cell)
+
+    @property
+    def node(self) -> Node:
+        """The Node of the current value."""
+        base = self._cell.read()
+        if not self._path:
+            return base
+        if self._view is None or self._view[0] is not base:
+            node = base
+            for step in self._path:
+                node = step.enter(node)
+            self._view = (base, node)
+        return self._view[1]
+
+    # -- what is known without computing
+    @property
+    def shape(self) -> Any:
+        return self.node.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.node.dtype
+
+    @property
+    def device(self) -> Device:
+        return self.node.device
+
+    @property
+    def ndim(self) -> int:
+        return len(self.node.shape)
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._cell.leaf_number is not None or self.node.needs_grad
+
+    @property
+    def is_leaf(self) -> bool:
+        """True for tensors made by the user, and for all that don't require grad."""
+        return not self.requires_grad or (self._cell.leaf_number is not None and not self._path)
+
+    # -- making others
+    def _viewed(self, enter: Callable[[Node], Node], leave: Callable[[Node, Node], Node]) -> Tensor:
+        """A tensor that shares this one's cell: writes through either are seen by both."""
+        if not is_grad_enabled() and self.requires_grad:
+            plain = enter
+            enter = lambda node: build.detach(plain(node))  # noqa: E731
+        view = tensor_class().__new__(tensor_class())
+        view._adopt(self._cell, (*self._path, ViewStep(enter, leave)))
+        view.node  # noqa: B018 - a bad view raises here, at the user's call
+        return view
+
+    def _write(self, value: Node) -> Tensor:
+        """Replace this tensor's value in place, seen through every alias. RuntimeError on a leaf that
+        requires grad while gradients are recorded."""
+        name = "a leaf Variable that requires grad is being used in an in-place operation."
+        if is_grad_enabled():
+            if self._cell.leaf_number is not None:
+                kind = "a view of " if self._path else ""
+                raise RuntimeError(at_user_line(kind + name + " Use torch.no_grad() or .data around it"))
+        else:
+            value = build.detach(value)
+        mine = self.node
+        if value.dtype is not mine.dtype:
+            raise RuntimeError(
+                at_user_line(f"result type {value.dtype.name} can't be cast to the desired output type {mine.dtype.name}")
+            )
+        if value.shape != mine.shape:
+            raise RuntimeError(
+                at_user_line(
+                    f"output with shape {list(mine.shape)} doesn't match the broadcast shape {list(value.shape)}"
+                )
+            )
+        self._cell.write(_put_back(self._cell.node, self._path, value))
+        if known(self._cell.node) is None:
+            _unread.add(self._cell)
+        return self  # type: ignore[return-value]
+
+    # -- computing
+    def realize(self) -> Tensor:
+        """Compute the value now. Returns self."""
+        self._buffer()
+        return self  # type: ignore[return-value]
+
+    def _buffer(self) -> Buffer:
+        node = self.node
+        flush([node])
+        buffer = known(node)
+        assert buffer is not None
+        return buffer
+
+    # -- leaves
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Make this tensor a leaf that gradients flow to, or stop it being one. Returns self.
+
+        RuntimeError for integer and bool tensors, and for turning it off on a tensor that isn't a leaf.
+        """
+        if requires_grad == self.requires_grad:
+            return self  # type: ignore[return-value]
+        if not requires_grad:
+            if not self.is_leaf:
+                raise RuntimeError(
+                    at_user_line("you can only change requires_grad flags of leaf variables; use .detach() instead")
+                )
+            self._cell.leaf_number = None
+        else:
+            if not self.dtype.is_floating_point:
+                raise RuntimeError(at_user_line("only Tensors of floating point dtype can require gradients"))
+            if self._path:  # a view of a tensor without gradients becomes a leaf of its own
+                self._adopt(Cell(self.node), ())
+            self._cell.leaf_number = next(_leaf_numbers)
+            _leaves[self._cell.leaf_number] = self
+        self._view = None
+        return self  # type: ignore[return-value]
+
+
+def flush(requested: list[Node]) -> None:
+    """Compute `requested` and every pending in-place update."""
+    cells = [c for c in _updated if known(c.node) is None]
+    engine.realize([*requested, *(c.node for c in cells)])
+    for cell in list(_updated):
+        _settle(cell)
+    for cell in [c for c in _unread if known(c.node) is not None]:
+        _settle(cell)
+
+
+def _settle(cell: Cell) -> None:
+    """A computed value that carries no gradient keeps its buffer and drops its graph."""
+    buffer = known(cell.node)
+    if buffer is None:
+        return
+    _updated.discard(cell)
+    _unread.discard(cell)
+    cell.home = None
+    if not cell.node.needs_grad and cell.node.op is not ops.BUFFER:
+        cell.node = build.buffer(buffer, buffer.dtype, buffer.shape, buffer.device)
+
+
+# -- the class the mixins make ------------------------------------------------------------------------
+_class: list[type[Tensor]] = []
+
+
+def register_tensor_class(cls: type[Tensor]) -> None:
+    _class[:] = [cls]
+
+
+def tensor_class() -> type[Tensor]:
+    return _class[0]
+
+
+def wrap(node: Node) -> Tensor:
+    """A Tensor of its own with this value; without gradient history where grad mode is off."""
+    return tensor_class()(node if is_grad_enabled() else build.detach(node))

@@ -1,0 +1,60 @@
+"""In-place methods: each is its out-of-place twin, written back through every alias."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lazygrad.errors import at_user_line
+from lazygrad.ir import build
+from lazygrad.tensor.core import TensorBase
+from lazygrad.tensor.promote import node_of
+
+if TYPE_CHECKING:
+    from lazygrad.tensor import Tensor
+
+
+class InPlace(TensorBase):
+    __slots__ = ()
+
+    def _write_cast(self, result: TensorBase) -> Tensor:
+        """Write a result back, cast to this tensor's dtype where torch allows it (never down a category)."""
+        node = result.node
+        if node.dtype.category > self.dtype.category:
+            raise RuntimeError(
+                at_user_line(f"result type {node.dtype.name} can't be cast to the desired output type {self.dtype.name}")
+            )
+        return self._write(build.cast(node, self.dtype))
+
+    def copy_(self, src: Any, non_blocking: bool = False) -> Tensor:
+        """Take the values of `src`, broadcast and cast. Returns self."""
+        node = node_of(src, self.dtype, self.device)
+        return self._write(build.expand(build.copy(node, self.device), self.node.shape))
+
+    def fill_(self, value: Any) -> Tensor:
+        """Set every element. Returns self."""
+        return self._write(build.expand(node_of(value, self.dtype, self.device), self.node.shape))
+
+    def zero_(self) -> Tensor:
+        """Set every element to 0. Returns self."""
+        return self.fill_(0)
+
+
+def _twin(name: str) -> Any:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._write_cast(getattr(self, name)(*args, **kwargs))
+
+    method.__name__ = name + "_"
+    method.__doc__ = f"In-place {name}(). Returns self."
+    return method
+
+
+TWINS = (
+    "abs acos acosh add addcdiv addcmul asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not "
+    "bitwise_or bitwise_right_shift bitwise_xor ceil clamp clamp_max clamp_min copysign cos cosh digamma div eq erf "
+    "erfc erfinv exp exp2 expm1 floor floor_divide fmod ge gt hypot index_add index_copy index_fill le lerp lgamma "
+    "log log10 log1p log2 logical_and logical_not logical_or logical_xor logit lt masked_fill masked_scatter mul "
+    "nan_to_num ne neg pow reciprocal relu remainder round rsqrt scatter scatter_add scatter_reduce sigmoid sign sin "
+    "sinh sqrt square sub tan tanh tril triu trunc xlogy"
+).split()
+for _name in TWINS:
+    setattr(InPlace, _name + "_", _twin(_name))

@@ -1,0 +1,113 @@
+"""Python's operators on tensors, in terms of the methods. Augmented assignment writes in place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lazygrad.ir import build
+from lazygrad.tensor.core import TensorBase
+from lazygrad.tensor.promote import is_scalar
+
+if TYPE_CHECKING:
+    from lazygrad.tensor import Tensor
+
+
+def _usable(other: Any) -> bool:
+    return is_scalar(other) or isinstance(other, TensorBase)
+
+
+def _binary(name: str, swapped: bool = False) -> Any:
+    def operator(self: Any, other: Any) -> Any:
+        if not _usable(other):
+            return NotImplemented
+        if swapped:
+            return getattr(as_tensor_like(self, other), name)(self)
+        return getattr(self, name)(other)
+
+    return operator
+
+
+def _in_place(name: str) -> Any:
+    def operator(self: Any, other: Any) -> Any:
+        return getattr(self, name)(other) if _usable(other) else NotImplemented
+
+    return operator
+
+
+def as_tensor_like(self: Any, number: Any) -> Any:
+    """A Python number as a 0-d tensor beside `self`, in the dtype it would promote to."""
+    probe = self.add(number) if self.dtype.category else self.mul(number)
+    node = build.const(number, probe.dtype, self.device)
+    return type(self)._wrapped(node)
+
+
+class Operators(TensorBase):
+    __slots__ = ()
+
+    __add__ = __radd__ = _binary("add")
+    __sub__ = _binary("sub")
+    __rsub__ = _binary("rsub")
+    __mul__ = __rmul__ = _binary("mul")
+    __truediv__ = _binary("div")
+    __rtruediv__ = _binary("div", swapped=True)
+    __floordiv__ = _binary("floor_divide")
+    __rfloordiv__ = _binary("floor_divide", swapped=True)
+    __mod__ = _binary("remainder")
+    __rmod__ = _binary("remainder", swapped=True)
+    __pow__ = _binary("pow")
+    __rpow__ = _binary("pow", swapped=True)
+    __matmul__ = _binary("matmul")
+    __and__ = __rand__ = _binary("bitwise_and")
+    __or__ = __ror__ = _binary("bitwise_or")
+    __xor__ = __rxor__ = _binary("bitwise_xor")
+    __lshift__ = _binary("bitwise_left_shift")
+    __rshift__ = _binary("bitwise_right_shift")
+    __lt__ = _binary("lt")
+    __le__ = _binary("le")
+    __gt__ = _binary("gt")
+    __ge__ = _binary("ge")
+    __eq__ = _binary("eq")
+    __ne__ = _binary("ne")
+    __iadd__ = _in_place("add_")
+    __isub__ = _in_place("sub_")
+    __imul__ = _in_place("mul_")
+    __itruediv__ = _in_place("div_")
+    __ifloordiv__ = _in_place("floor_divide_")
+    __imod__ = _in_place("remainder_")
+    __ipow__ = _in_place("pow_")
+    __iand__ = _in_place("bitwise_and_")
+    __ior__ = _in_place("bitwise_or_")
+    __ixor__ = _in_place("bitwise_xor_")
+
+    def __neg__(self: Any) -> Tensor:
+        return self.neg()  # type: ignore[no-any-return]
+
+    def __pos__(self: Any) -> Tensor:
+        return self  # type: ignore[no-any-return]
+
+    def __abs__(self: Any) -> Tensor:
+        return self.abs()  # type: ignore[no-any-return]
+
+    def __invert__(self: Any) -> Tensor:
+        return self.bitwise_not()  # type: ignore[no-any-return]
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __bool__(self: Any) -> bool:
+        return bool(self.item())
+
+    def __float__(self: Any) -> float:
+        return float(self.item())
+
+    def __int__(self: Any) -> int:
+        return int(self.item())
+
+    def __index__(self: Any) -> int:
+        value = self.item()
+        if isinstance(value, float):
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(value)
+
+    def __format__(self: Any, spec: str) -> str:
+        return format(self.item(), spec) if self.ndim == 0 else object.__format__(self, spec)

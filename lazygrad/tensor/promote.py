@@ -1,0 +1,124 @@
+"""Operands to Nodes: takes tensors and Python numbers, returns Nodes of one dtype by torch.result_type."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lazygrad import dtype as dt
+from lazygrad.device import CPU, Device
+from lazygrad.dtype import DType
+from lazygrad.errors import at_user_line
+from lazygrad.ir import build
+from lazygrad.ir import op as ops
+from lazygrad.ir.node import Node
+from lazygrad.ir.op import Op
+
+if TYPE_CHECKING:
+    from lazygrad.tensor.core import TensorBase
+
+_default = {"dtype": dt.float32}
+
+
+def get_default_dtype() -> DType:
+    """The dtype of tensors made from Python floats (float32 unless set_default_dtype changed it)."""
+    return _default["dtype"]
+
+
+def set_default_dtype(dtype: DType) -> None:
+    """Set what Python floats become. TypeError for a dtype that isn't floating point."""
+    if not dtype.is_floating_point:
+        raise TypeError(f"only floating-point types are supported as the default type, got {dtype.name}")
+    _default["dtype"] = dtype
+
+
+def is_scalar(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, np.number, np.bool_))
+
+
+def result_type(*operands: Any) -> DType:
+    """torch.result_type: tensors with dimensions outrank 0-d tensors, which outrank numbers, in a category."""
+    best: list[DType | None] = [None, None, None]  # by rank: tensors with dimensions, 0-d tensors, numbers
+    for operand in operands:
+        if is_scalar(operand):
+            rank, found = 2, dt.of_scalar(operand, get_default_dtype())
+        else:
+            rank, found = (0 if operand.ndim else 1), operand.dtype
+        previous = best[rank]
+        best[rank] = found if previous is None else dt.promote(previous, found)
+    result: DType | None = None
+    for candidate in best:
+        if candidate is None:
+            continue
+        if result is None:
+            result = candidate
+        elif candidate.category > result.category:
+            result = dt.promote(result, candidate)
+    assert result is not None
+    return result
+
+
+def device_of(operands: tuple[Any, ...]) -> Device:
+    """Where an op over these operands runs: where the tensors with dimensions are."""
+    found = CPU
+    for operand in operands:
+        if not is_scalar(operand):
+            if operand.ndim:
+                return operand.device  # type: ignore[no-any-return]
+            if found is CPU:
+                found = operand.device
+    return found
+
+
+def node_of(value: Any, dtype: DType, device: Device, op_name: str = "") -> Node:
+    """A tensor's node or a number's constant, cast to `dtype`. TypeError for anything else."""
+    if is_scalar(value):
+        return build.const(value.item() if isinstance(value, np.generic) else value, dtype, device)
+    node = getattr(value, "node", None)
+    if not isinstance(node, Node):
+        raise TypeError(at_user_line(f"{op_name or 'operation'}: expected a Tensor or a number, got {type(value).__name__}"))
+    return build.cast(node, dtype)
+
+
+def check_operands(name: str, operands: tuple[Any, ...]) -> None:
+    for operand in operands:
+        if not is_scalar(operand) and not isinstance(getattr(operand, "node", None), Node):
+            raise TypeError(at_user_line(f"{name}(): expected a Tensor or a number, got {type(operand).__name__}"))
+
+
+def pointwise(op: Op, *operands: Any) -> Node:
+    """An op in the promoted dtype of its operands."""
+    check_operands(op.name.lower(), operands)
+    dtype, device = result_type(*operands), device_of(operands)
+    return build.pointwise(op, *(node_of(o, dtype, device) for o in operands))
+
+
+def float_pointwise(op: Op, *operands: Any) -> Node:
+    """An op that yields floating point: integer operands become the default dtype first."""
+    check_operands(op.name.lower(), operands)
+    dtype, device = result_type(*operands), device_of(operands)
+    dtype = dtype if dtype.is_floating_point else get_default_dtype()
+    return in_opmath(op, dtype, *(node_of(o, dtype, device) for o in operands))
+
+
+def in_opmath(op: Op, dtype: DType, *nodes: Node) -> Node:
+    return build.cast(build.pointwise(op, *nodes), dtype)
+
+
+def integer_pointwise(op: Op, *operands: Any) -> Node:
+    """An op on bools and integers only. RuntimeError for floating point."""
+    dtype = result_type(*operands)
+    if dtype.is_floating_point:
+        raise RuntimeError(at_user_line(f'"{op.name.lower()}" not implemented for \'{dtype.name}\''))
+    return pointwise(op, *operands)
+
+
+def comparison(op: Op, a: Any, b: Any) -> Node:
+    """A bool result of comparing in the promoted dtype."""
+    return pointwise(op, a, b)
+
+
+def to_bool(value: TensorBase) -> Node:
+    node = value.node
+    return node if node.dtype is dt.bool_ else build.pointwise(ops.NE, node, build.like(node, 0))
