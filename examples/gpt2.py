@@ -7,7 +7,7 @@
     python examples/gpt2.py --model gpt2 --out RUN --resume     goes on where RUN was stopped
     python examples/gpt2.py --weights FOLDER --tokenizer gpt2 --sample "Hello"   HuggingFace's files
 
-The companions: gpt2_model (the network), gpt2_data, gpt2_tokenizers, gpt2_checkpoint, gpt2_sampling.
+Companions: gpt2_model (the network), gpt2_data, gpt2_tokenizers, gpt2_checkpoint, gpt2_sampling.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def out_folder(said: dict[str, Any]) -> Path:
 
 @dataclass
 class Run:
-    """All there is while training: what `save` writes and `restore` puts back is below `batches`."""
+    """All there is while training."""
 
     options: Options
     out: Path
@@ -344,7 +344,7 @@ def on_device(run: Run, pair: tuple[np.ndarray, np.ndarray]) -> tuple[lg.Tensor,
 
 
 def make_step(run: Run) -> Callable[[list[tuple[lg.Tensor, lg.Tensor]]], lg.Tensor]:
-    """One optimizer step: takes its batches, returns their mean loss as a tensor nobody waits for."""
+    """One optimizer step: takes its batches, returns their mean loss, not waited for."""
     parameters = list(run.model.parameters())
 
     def step(parts: list[tuple[lg.Tensor, lg.Tensor]]) -> lg.Tensor:
@@ -427,7 +427,8 @@ def train(run: Run) -> float:
             if at_end or run.step % options.log_every == 0:
                 train_loss = loss.item()
                 per_second = speed.window()
-                bar.set_postfix_str(f"loss {train_loss:.3f}, lr {rate:.1e}, {per_second:,.0f} tok/s")
+                shown = f"loss {train_loss:.3f}, lr {rate:.1e}, {per_second:,.0f} tok/s"
+                bar.set_postfix_str(shown)
                 log.write(run.step, train=train_loss, lr=rate, tokens_per_second=per_second)
             if at_end or run.step % options.eval_every == 0:
                 validation_loss = evaluate(run, run.validation)

@@ -8,8 +8,8 @@
         training.json          step, options, state of the data's random numbers, losses so far
         merges.txt, vocab.json the vocabulary, where it was trained here
 
-A checkpoint is written under a name nobody reads and becomes the checkpoint in one step, when `latest`
-is replaced. So whoever is killed, at whichever moment, leaves the one before.
+A checkpoint is written under a name nobody reads and becomes the checkpoint in one step, when
+`latest` is replaced. So a run killed at whichever moment leaves the one before.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def load_weights(path: Path) -> tuple[Arrays, GPT2Config]:
     return state, config
 
 
-# ------------------------------------------------------------------------- tensors to arrays and back
+# ---------------------------------------------------------------------- tensors to arrays and back
 
 
 def to_array(value: Any) -> np.ndarray:

@@ -61,7 +61,7 @@ def download(url: str, path: Path, sha256: str, instead: str, timeout: float = 1
 
 
 def load_text(source: str) -> str:
-    """"pydoc" (on every machine), "shakespeare" (downloaded once) or the path of a file.
+    """Of pydoc (on every machine), shakespeare (downloaded once) or the file of that name.
 
     Bytes that are no UTF-8 come as lone surrogates, which the tokenizers turn back into the bytes.
     """

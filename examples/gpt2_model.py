@@ -14,7 +14,8 @@ import lazygrad as lg
 from lazygrad import nn
 from lazygrad.nn import functional as F
 
-LayerCache = tuple[lg.Tensor, lg.Tensor]  # keys and values, each [batch, heads, context, head width]
+# Keys and values, each [batch, heads, context, head width].
+LayerCache = tuple[lg.Tensor, lg.Tensor]
 
 
 def padded(vocabulary: int, multiple: int = 64) -> int:

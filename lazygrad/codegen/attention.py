@@ -2,154 +2,62 @@
 
     weights = softmax(q @ k.T * scale, masked);  out = dropout(weights) @ v
 
-Three kernels: `forward` writes out and lse, `backward_kv` writes grad_k and grad_v, `backward_q` writes
-grad_q. The weights never reach memory: the backward recomputes them from lse, the logarithm of the
-row's sum of exponentials. Everything about the shapes is a literal in the source, so a kernel takes
-pointers only, and no sum depends on the order in which programs finish.
+Three kernels: `forward` writes out and lse, `backward_kv` writes grad_k and grad_v, `backward_q`
+writes grad_q. The weights never reach memory: the backward recomputes them from lse, the logarithm
+of the row's sum of exponentials. Everything about the shapes is a literal in the source, so a
+kernel takes pointers only, and no sum depends on the order in which programs finish.
 
-Law of lse: float32 (float64 for float64), contiguous, of the shape `lse_shape(spec)`. That is (B, H, Tq),
-and (2, B, H, Tq) where scores may lie far from 0 (a float mask, a finite fill): -1e9 + log(n) is -1e9 in
-float32, so the row's maximum and the logarithm of its sum are kept apart. A row that sees no key has +inf.
+Law of lse: float32 (float64 for float64), contiguous, of the shape `lse_shape(spec)`: (B, H, Tq),
+or (2, B, H, Tq) where scores may lie far below 0 (a float mask, a finite fill). -1e9 + log(n) is
+-1e9 in float32, so there the row's maximum and the logarithm of its sum are kept apart. Under
+empty_rows="zero" a row that sees no key has an lse of +inf.
 """
 
 from __future__ import annotations
 
 import math
-import textwrap
-from dataclasses import dataclass
 
 import numpy as np
 
 from lazygrad import dtype as dtypes
 from lazygrad.codegen import attention_templates as text
+from lazygrad.codegen.attention_spec import (
+    OVER_KEYS,
+    TENSORS,
+    AttentionConfig,
+    AttentionSpec,
+    MaskSpec,
+    Strided,
+    candidates,
+    largest_buffer,
+    lse_shape,
+)
 from lazygrad.codegen.kernel import Kernel, Pointer
-from lazygrad.dtype import DType
+
+__all__ = [
+    "AttentionConfig",
+    "AttentionSpec",
+    "MaskSpec",
+    "Strided",
+    "backward_kv",
+    "backward_q",
+    "candidates",
+    "forward",
+    "lse_shape",
+]
 
 LOG2E = 1.4426950408889634
-SECTION_BYTES = 16 << 20  # of the tiles that many programs read: a third of the L2 cache of an A100 or H200
+# Of tiles that many programs read: a third of the L2 cache of an A100 or H200.
+SECTION_BYTES = 16 << 20
 INT32_ELEMENTS = 2**31 - 1
 MAX_GRID_Z = 65535
 
-_TENSORS = ("q", "k", "v", "out", "grad_out", "grad_q", "grad_k", "grad_v")
-_OVER_KEYS = ("k", "v", "grad_k", "grad_v")
 _WRITTEN = ("out", "grad_q", "grad_k", "grad_v")
 
 
-@dataclass(frozen=True)
-class Strided:
-    """Where element (batch, head, row, dim) of a tensor lies in its buffer, in elements. 0 broadcasts."""
-
-    strides: tuple[int, int, int, int]
-    offset: int = 0
-
-    @classmethod
-    def contiguous(cls, heads: int, length: int, head_dim: int) -> Strided:
-        return cls((heads * length * head_dim, length * head_dim, head_dim, 1))
-
-
-@dataclass(frozen=True)
-class MaskSpec:
-    """A mask over (batch, head, query, key). bool_: True attends. A float dtype: added to the scores."""
-
-    dtype: DType
-    strides: tuple[int, int, int, int]
-    offset: int = 0
-
-
-@dataclass(frozen=True)
-class AttentionSpec:
-    """What is computed. `grad_out` and the gradients' own layouts are contiguous where left out.
-
-    `causal` lets query i see key j where j <= i, at any lengths. `fill` is the score that a bool mask
-    gives to what it hides; no gradient passes through it. `empty_rows` is what a row has whose every
-    score is -inf: "nan" as in a softmax written by hand, or "zero" with zero gradients.
-    """
-
-    batch: int
-    heads: int
-    kv_heads: int
-    q_len: int
-    k_len: int
-    head_dim: int
-    dtype: DType
-    scale: float
-    causal: bool
-    q: Strided
-    k: Strided
-    v: Strided
-    out: Strided
-    mask: MaskSpec | None = None
-    fill: float = -math.inf
-    empty_rows: str = "nan"
-    dropout: float = 0.0
-    grad_out: Strided | None = None
-    grad_q: Strided | None = None
-    grad_k: Strided | None = None
-    grad_v: Strided | None = None
-
-    def __post_init__(self) -> None:
-        if self.heads % self.kv_heads:
-            raise ValueError(f"{self.heads} query heads can't share {self.kv_heads} heads of keys evenly")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
-        if self.empty_rows not in ("nan", "zero"):
-            raise ValueError(f'empty_rows is "nan" or "zero", not {self.empty_rows!r}')
-        if min(self.batch, self.heads, self.q_len, self.k_len, self.head_dim) < 1:
-            raise ValueError("attention over nothing has no kernel")
-
-    @property
-    def group(self) -> int:
-        return self.heads // self.kv_heads
-
-    @property
-    def block_dim(self) -> int:
-        return max(16, _power_of_two(self.head_dim))
-
-    @property
-    def boolean(self) -> bool:
-        return self.mask is not None and self.mask.dtype is dtypes.bool_
-
-    @property
-    def additive(self) -> bool:
-        return self.mask is not None and not self.boolean
-
-    @property
-    def may_be_empty(self) -> bool:
-        """Whether a row may have no score above -inf. Causal rows alone always see key 0."""
-        return self.additive or (self.boolean and self.fill == -math.inf)
-
-    @property
-    def shifted(self) -> bool:
-        """Whether scores may be large in the negative, or the scale can't be taken out of a maximum."""
-        return self.additive or (self.boolean and self.fill != -math.inf) or self.scale <= 0
-
-    def layout(self, tensor: str) -> Strided:
-        """Where q, k, v, out or one of their gradients lies."""
-        given: Strided | None = getattr(self, tensor)
-        if given is not None:
-            return given
-        over_keys = tensor in _OVER_KEYS
-        heads, length = (self.kv_heads, self.k_len) if over_keys else (self.heads, self.q_len)
-        return Strided.contiguous(heads, length, self.head_dim)
-
-
-@dataclass(frozen=True)
-class AttentionConfig:
-    """How it is tiled: `block_q` queries by `block_k` keys at a time."""
-
-    block_q: int
-    block_k: int
-    num_warps: int = 4
-    num_stages: int = 2
-
-
-def lse_shape(spec: AttentionSpec) -> tuple[int, ...]:
-    """takes a spec, returns the shape of its lse buffer."""
-    rows = (spec.batch, spec.heads, spec.q_len)
-    return (2, *rows) if spec.shifted else rows
-
-
-def forward(spec: AttentionSpec, config: AttentionConfig, name: str = "attention_forward") -> Kernel:
+def forward(
+    spec: AttentionSpec, config: AttentionConfig, name: str = "attention_forward"
+) -> Kernel:
     """takes q, k, v, [mask], [seed, offset], writes out and lse."""
     params = (
         *_inputs(spec),
@@ -169,8 +77,10 @@ def backward_q(
 ) -> Kernel:
     """takes q, k, v, [mask], [seed, offset], grad_out, lse, delta, writes grad_q."""
     params = (*_inputs(spec), *_saved(spec), Pointer("grad_q_ptr", spec.dtype, written=True))
-    body = (text.QUERY_SCORES, text.SCORES, text.KEEP, text.WEIGHTS)
-    body += (text.BACKWARD_Q_WEIGHTS, text.GRAD_SCORES, text.BACKWARD_Q_STEP)
+    body = (
+        *(text.QUERY_SCORES, text.SCORES, text.KEEP, text.WEIGHTS),
+        *(text.BACKWARD_Q_WEIGHTS, text.GRAD_SCORES, text.BACKWARD_Q_STEP),
+    )
     page = _Page(spec, config, name, params, over_keys=False)
     page.write(text.HEADER, text.QUERY_PROGRAM, text.BACKWARD_Q_START)
     _walk_keys(page, *body)
@@ -191,8 +101,10 @@ def backward_kv(
         Pointer("grad_k_ptr", spec.dtype, written=True),
         Pointer("grad_v_ptr", spec.dtype, written=True),
     )
-    body = (text.KEY_SCORES, text.SCORES, text.KEEP, text.WEIGHTS)
-    body += (text.BACKWARD_KV_VALUES, text.GRAD_SCORES, text.BACKWARD_KV_STEP)
+    body = (
+        *(text.KEY_SCORES, text.SCORES, text.KEEP, text.WEIGHTS),
+        *(text.BACKWARD_KV_VALUES, text.GRAD_SCORES, text.BACKWARD_KV_STEP),
+    )
     page = _Page(spec, config, name, params, over_keys=True)
     page.write(text.HEADER, text.KEY_PROGRAM)
     _walk_queries(page, *body)
@@ -214,7 +126,7 @@ def _saved(spec: AttentionSpec) -> tuple[Pointer, ...]:
 
 
 class _Page:
-    """The source of one kernel being written: what is true of it, and the names in its templates."""
+    """The source of one kernel being written: what is true of it, and what its templates name."""
 
     def __init__(
         self,
@@ -251,7 +163,7 @@ class _Page:
 
 
 def _walk_keys(page: _Page, *body: str) -> None:
-    """Writes the loops over blocks of keys: those every row sees whole, then the diagonal or the end."""
+    """Writes the loops over keys: blocks every row sees whole, then the diagonal or the end."""
     spec, block_q, block_k = page.spec, page.config.block_q, page.config.block_k
     whole = spec.k_len // block_k * block_k
     last_start = (spec.q_len - 1) // block_q * block_q
@@ -291,7 +203,9 @@ def _walk_queries(page: _Page, *body: str) -> None:
     if spec.causal:
         aligned = block_k % block_q == 0
         start = "k_start" if aligned else "k_start // BLOCK_Q * BLOCK_Q"
-        first = "k_start + BLOCK_K" if aligned else "tl.cdiv(k_start + BLOCK_K - 1, BLOCK_Q) * BLOCK_Q"
+        first = (
+            "k_start + BLOCK_K" if aligned else "tl.cdiv(k_start + BLOCK_K - 1, BLOCK_Q) * BLOCK_Q"
+        )
         page.write(text.KEY_BOUNDS, diagonal=start, below=first, indent=indent)
         edge, last = "queries[None, :] >= keys[:, None]", "tl.minimum(below, Q_LEN)"
         page.write(text.KEY_LOOP, *body, first="diagonal", last=last, edge=edge, indent=indent)
@@ -312,7 +226,7 @@ def _facts(spec: AttentionSpec) -> dict[str, bool]:
         "masked": spec.mask is not None,
         "dropout": spec.dropout > 0,
         "causal": spec.causal,
-        "wide": _largest_buffer(spec) > INT32_ELEMENTS,
+        "wide": largest_buffer(spec) > INT32_ELEMENTS,
         "may_be_empty": spec.may_be_empty,
         "zero_rows": spec.may_be_empty and spec.empty_rows == "zero",
         "stops_gradient": spec.boolean and (finite_fill or spec.empty_rows == "nan"),
@@ -359,7 +273,7 @@ def _names(page: _Page, section: int) -> dict[str, object]:
         "row_or_zero": f", mask={row_test}, other=0.0" * page.uneven_q,
         "row_or_inf": f', mask={row_test}, other=float("inf")' * page.uneven_q,
     }
-    for tensor in _TENSORS:
+    for tensor in TENSORS:
         names[f"{tensor}_base"] = _base(spec, tensor)
         names[f"{tensor}_tile"] = _tile(page, tensor)
     if spec.mask is not None:
@@ -378,7 +292,7 @@ def _tile(page: _Page, tensor: str, bounded: bool | None = None) -> str:
     """takes a tensor, returns the arguments of the load or store of its tile of rows by dims."""
     spec = page.spec
     _, _, row_stride, dim_stride = spec.layout(tensor).strides
-    over_keys = tensor in _OVER_KEYS
+    over_keys = tensor in OVER_KEYS
     rows, length = ("keys", "K_LEN") if over_keys else ("queries", "Q_LEN")
     if bounded is None:
         bounded = page.uneven_k if over_keys else page.uneven_q
@@ -415,7 +329,7 @@ def _base(spec: AttentionSpec, tensor: str) -> str:
     """takes a tensor, returns the address of its row 0 for the program's batch and head."""
     layout = spec.mask if tensor == "mask" else spec.layout(tensor)
     assert layout is not None
-    head = "kv_head" if tensor in _OVER_KEYS and spec.group > 1 else "head"
+    head = "kv_head" if tensor in OVER_KEYS and spec.group > 1 else "head"
     terms = [f"{tensor}_ptr"]
     terms += [str(layout.offset)] * (layout.offset != 0)
     for index, stride in (("batch", layout.strides[0]), (head, layout.strides[1])):
@@ -424,7 +338,7 @@ def _base(spec: AttentionSpec, tensor: str) -> str:
 
 
 def _operand(spec: AttentionSpec) -> str:
-    """How a tile of the accumulator's dtype becomes an operand of the next product, or is stored."""
+    """How a tile in the accumulator's dtype becomes an operand of a product, or is stored."""
     return f".to({spec.dtype.triton})" if spec.dtype.compute is not spec.dtype else ""
 
 
@@ -440,39 +354,13 @@ def _literal(value: float) -> str:
     return repr(value) if math.isfinite(value) else f'float("{value}")'
 
 
-def _power_of_two(number: int) -> int:
-    """The least power of two that is not below `number`."""
-    return 1 << (number - 1).bit_length()
-
-
 def _section(spec: AttentionSpec, heads: int, over_keys: bool) -> int:
-    """takes how many heads there are, returns how many run side by side: what they share fits in L2."""
+    """takes the number of heads, returns how many run side by side: what they share fits in L2."""
     shared = spec.q_len * spec.group if over_keys else spec.k_len / spec.group
     fitting = SECTION_BYTES / (2 * shared * spec.head_dim * spec.dtype.itemsize)
     sizes = (size for size in range(1, heads + 1) if heads % size == 0 and size <= fitting)
     section = max(sizes, default=1)
     return section if heads // section <= MAX_GRID_Z else heads
-
-
-def _largest_buffer(spec: AttentionSpec) -> int:
-    """takes a spec, returns the largest element number that any of its addresses reaches, plus one."""
-    query_rows = (spec.batch, spec.heads, spec.q_len, spec.head_dim)
-    key_rows = (spec.batch, spec.kv_heads, spec.k_len, spec.head_dim)
-    pairs = (spec.batch, spec.heads, spec.q_len, spec.k_len)
-    spans = [
-        _span(spec.layout(tensor), key_rows if tensor in _OVER_KEYS else query_rows)
-        for tensor in _TENSORS
-    ]
-    if spec.mask is not None:
-        spans.append(_span(spec.mask, pairs))
-    if spec.dropout:
-        spans.append(spec.q_len * spec.k_len)
-    return max(spans)
-
-
-def _span(layout: Strided | MaskSpec, shape: tuple[int, int, int, int]) -> int:
-    reach = sum((size - 1) * abs(stride) for size, stride in zip(shape, layout.strides, strict=True))
-    return abs(layout.offset) + reach + 1
 
 
 def _title(spec: AttentionSpec) -> str:

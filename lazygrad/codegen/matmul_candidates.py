@@ -1,7 +1,7 @@
-"""Which matmul configs are worth trying: takes a spec and a target, returns a few configs, best guess first.
+"""Which matmul configs are worth trying: takes a spec and a target, returns a few, best first.
 
-The order comes from a model, not from a measurement: tuning may pick any of them, and without tuning the
-first is used. Every config returned fits the target's shared memory, even with an epilogue in float32.
+The order comes from a model, not from a measurement: tuning may pick any of them, and without it
+the first is used. Every config fits the target's shared memory, even with an epilogue in float32.
 """
 
 from __future__ import annotations
@@ -15,10 +15,23 @@ from lazygrad.dtype import DType, float32, float64
 MOST = 6
 # Time of loads through pointers over time of bulk copies, measured on GPT-2's products on an H200.
 POINTER_COST = 1.25
+# Bytes of shared memory that Hopper and Blackwell grant a program, and that every GPU since sm_80
+# grants. Programs that wait for their own loads keep to the latter on Hopper: two then share an SM.
+BULK_LIMIT, POINTER_LIMIT = 227 * 1024, 99 * 1024
 # What a prologue reads of an element is not known here: two float32 buffers are allowed for.
 PROLOGUE_BYTES = 8
 
-SMALL_BLOCKS = ((64, 64), (32, 64), (64, 32), (32, 32), (16, 64), (64, 16), (16, 32), (32, 16), (16, 16))
+SMALL_BLOCKS = (
+    (64, 64),
+    (32, 64),
+    (64, 32),
+    (32, 32),
+    (16, 64),
+    (64, 16),
+    (16, 32),
+    (32, 16),
+    (16, 16),
+)
 HALF_BLOCKS = ((128, 256), (256, 128), (128, 128), (128, 64), (64, 128), *SMALL_BLOCKS)
 # Without tensor cores the operands of a product pass through registers too.
 FLOAT32_BLOCKS = ((128, 64), (64, 128), *SMALL_BLOCKS)
@@ -38,11 +51,14 @@ def candidates(
     ranked: list[tuple[float, MatmulConfig]] = []
     for block_m, block_n in fitting_blocks(spec):
         cost = modelled_cost(spec, block_m, block_n, sm_count)
-        kinds = {False: cost * POINTER_COST} if bulk else {False: cost}
+        kinds: dict[bool, float] = {}
         if bulk and min(block_m, block_n) >= 64:
             kinds[True] = cost
+        # Addresses take registers: beyond 128x128 pointers and accumulator together spill.
+        if block_m * block_n <= 128 * 128:
+            kinds[False] = cost * POINTER_COST if bulk else cost
         for persistent, kind_cost in kinds.items():
-            config = largest_fit(spec, block_m, block_n, persistent, compute_capability, hooks)
+            config = largest_fit(spec, block_m, block_n, persistent, hooks)
             ranked += [(kind_cost, config)] if config else []
     order = [config for _, config in sorted(ranked, key=lambda entry: entry[0])]
     # One that loads through pointers stays among them: a prologue may undo what bulk copies gain.
@@ -51,20 +67,16 @@ def candidates(
 
 
 def has_bulk_copies(compute_capability: int) -> bool:
-    """Whether tensor cores read what a tensor descriptor brings: Hopper and data-centre Blackwell."""
+    """Whether tensor cores read what a tensor descriptor brings: Hopper, data-centre Blackwell."""
     return compute_capability // 10 in (9, 10)
-
-
-def shared_memory_limit(compute_capability: int) -> int:
-    """Bytes a program may have; outside Hopper and Blackwell what every GPU since sm_80 grants."""
-    return (227 if has_bulk_copies(compute_capability) else 99) * 1024
 
 
 def modelled_cost(spec: MatmulSpec, block_m: int, block_n: int, sm_count: int) -> float:
     """Time on the busiest SM, in arbitrary units.
 
-    A tile brings in block_m + block_n numbers per step of K and multiplies block_m * block_n. That 128
-    products weigh as much as one number puts 128x128 at 83% of the speed of 128x256 and 64x64 at half.
+    A tile brings in block_m + block_n numbers per step of K and multiplies block_m * block_n. That
+    128 products weigh as much as one number brought in puts the speed of 128x128 at 83% of that of
+    128x256, and 64x64 at half.
     """
     tiles = prod(spec.batch) * -(-spec.m // block_m) * -(-spec.n // block_n)
     return -(-tiles // sm_count) * (block_m + block_n + block_m * block_n / 128)
@@ -76,25 +88,24 @@ def fitting_blocks(spec: MatmulSpec) -> list[tuple[int, int]]:
     pool = INTEGER_BLOCKS
     if dtype.is_floating_point:
         pool = {float32: FLOAT32_BLOCKS, float64: FLOAT64_BLOCKS}.get(dtype, HALF_BLOCKS)
-    return [(m, n) for m, n in pool if m <= max(16, covering(spec.m)) and n <= max(16, covering(spec.n))]
+    return [
+        (m, n) for m, n in pool if m <= max(16, covering(spec.m)) and n <= max(16, covering(spec.n))
+    ]
 
 
 def largest_fit(
-    spec: MatmulSpec,
-    block_m: int,
-    block_n: int,
-    persistent: bool,
-    compute_capability: int,
-    hooks: Hooks | None,
+    spec: MatmulSpec, block_m: int, block_n: int, persistent: bool, hooks: Hooks | None
 ) -> MatmulConfig | None:
     """The config of these blocks with the deepest pipeline that shared memory holds, or None."""
     num_warps = 8 if block_m * block_n >= 128 * 128 else 4
-    parts = 2 if persistent and block_m * block_n >= 128 * 128 else 1
-    limit = shared_memory_limit(compute_capability)
+    parts = 2 if block_m * block_n >= 128 * 128 else 1
+    limit = BULK_LIMIT if persistent else POINTER_LIMIT
     for block_k in block_depths(spec.a.pointer.dtype):
         block_k = max(16, min(block_k, covering(spec.k)))
         for stages in (4, 3) if spec.a.pointer.dtype.is_floating_point else (2,):
-            config = MatmulConfig(block_m, block_n, block_k, 8, num_warps, stages, persistent, parts)
+            config = MatmulConfig(
+                block_m, block_n, block_k, 8, num_warps, stages, persistent, parts
+            )
             if shared_memory(spec, config, hooks) <= limit:
                 return config
     return None
@@ -107,24 +118,32 @@ def block_depths(dtype: DType) -> tuple[int, ...]:
 
 
 def shared_memory(spec: MatmulSpec, config: MatmulConfig, hooks: Hooks | None) -> int:
-    """An upper bound of the bytes the kernel holds: operand tiles in flight, and the epilogue's exchange."""
+    """An upper bound of the bytes the kernel holds: tiles in flight and the epilogue's exchange."""
     itemsize = spec.a.pointer.dtype.itemsize
+    loads = (hooks.load_a, hooks.load_b) if hooks else (None, None)
     tiles = 0
-    for rows, load in ((config.block_m, hooks and hooks.load_a), (config.block_n, hooks and hooks.load_b)):
-        elements = rows * config.block_k
-        tiles += elements * (PROLOGUE_BYTES * config.num_stages + itemsize if load else itemsize * config.num_stages)
-    exchange = config.block_m * config.block_n * spec.accumulate.itemsize // config.epilogue_parts
-    # A persistent program stores one tile while it already copies the next; others are done copying. 1 KB
-    # holds the barriers.
+    for width, load in zip((config.block_m, config.block_n), loads):
+        per_element = config.num_stages * (PROLOGUE_BYTES if load else itemsize)
+        per_element += itemsize if load else 0
+        tiles += width * config.block_k * per_element
+    stored = [
+        pointer.dtype.itemsize for pointer in (hooks.params if hooks else ()) if pointer.written
+    ]
+    exchanged = max(spec.accumulate.itemsize, *stored, 4)
+    exchange = config.block_m * config.block_n * exchanged // config.epilogue_parts
+    # A persistent program stores one tile while it copies the next; others are done copying. The
+    # last kilobyte holds barriers.
     return tiles + exchange + 1024 if config.persistent else max(tiles, exchange)
 
 
 def vector_candidates(spec: MatmulSpec, sm_count: int) -> tuple[MatmulConfig, ...]:
-    """Configs for a matrix times a vector: all that counts is to read the matrix in long runs, everywhere at once."""
+    """Configs for a matrix times a vector: what counts is to read it in long runs, on every SM."""
     matrix_is_b = spec.m == 1
     outputs = spec.n if matrix_is_b else spec.m
     step_along_k = spec.b.row_stride if matrix_is_b else spec.a.column_stride
-    blocks = ((16, 256), (8, 512), (4, 512), (2, 1024)) if step_along_k == 1 else ((128, 32), (64, 64), (32, 64), (16, 128))
+    blocks = ((128, 32), (64, 64), (32, 64), (16, 128))
+    if step_along_k == 1:
+        blocks = ((16, 256), (8, 512), (4, 512), (2, 1024))
 
     def programs(block: tuple[int, int]) -> int:
         return prod(spec.batch) * -(-outputs // block[0])
@@ -132,10 +151,11 @@ def vector_candidates(spec: MatmulSpec, sm_count: int) -> tuple[MatmulConfig, ..
     # The largest block that still gives every SM two programs, else the smallest.
     order = [block for block in blocks if programs(block) >= 2 * sm_count]
     order += [block for block in reversed(blocks) if block not in order]
-    configs = []
-    for output, depth in order:
-        block_m, block_n = (1, min(output, covering(outputs))) if matrix_is_b else (min(output, covering(outputs)), 1)
-        configs += [MatmulConfig(block_m, block_n, max(16, min(depth, covering(spec.k))), num_stages=3)]
+    configs: list[MatmulConfig] = []
+    for width, depth in order:
+        width, depth = min(width, covering(outputs)), max(16, min(depth, covering(spec.k)))
+        block_m, block_n = (1, width) if matrix_is_b else (width, 1)
+        configs += [MatmulConfig(block_m, block_n, depth, num_stages=3)]
     return tuple(dict.fromkeys(configs))
 
 

@@ -145,11 +145,11 @@ def _unexpand(g: Node, out: Node, a: Node) -> Node:
 
 
 def _unslice(g: Node, out: Node, a: Node) -> Node:
-    g = _dilate(g, tuple(step for _, _, step in out.arg))
+    g = dilate(g, tuple(step for _, _, step in out.arg))
     return build.pad(g, [(start, n - stop) for n, (start, stop, _) in zip(a.shape, out.arg, strict=True)])
 
 
-def _dilate(g: Node, steps: Shape) -> Node:
+def dilate(g: Node, steps: Shape) -> Node:
     """step - 1 zeros between neighbours: each element becomes the head of a row of `step`."""
     for axis, step in enumerate(steps):
         if step == 1:

@@ -84,11 +84,11 @@ def evaluate(node: Node, sources: list[Any]) -> Any:
         return op.ref(xp, node.arg, *sources)
     with np.errstate(all="ignore"):
         if op is ops.CAST or op is ops.BITCAST:
-            return op.ref(xp, node.arg, sources[0])
+            return xp.asarray(op.ref(xp, node.arg, sources[0]))
         wide = [_widen(s, n.dtype) for s, n in zip(sources, node.src, strict=True)]
         if op is ops.DOT:
             return _product(xp, node, sources, wide)
-        result = op.ref(xp, node.arg, *wide)
+        result = xp.asarray(op.ref(xp, node.arg, *wide))  # NumPy makes scalars of 0-d arrays
     if result.dtype != node.dtype.numpy:
         result = result.astype(node.dtype.numpy)
     return result

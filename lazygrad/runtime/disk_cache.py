@@ -156,7 +156,7 @@ class DiskCache:
             if total <= self._limit - self._allowance:
                 break
             with suppress(OSError):
-                path.unlink()
+                path.unlink(missing_ok=True)  # another process may be sweeping
                 total -= size
 
 

@@ -4,15 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from lazygrad.codegen.kernel import Kernel
+from lazygrad.device import Target
 from lazygrad.runtime import array
-from lazygrad.schedule.plan import OpStep, Plan
+from lazygrad.runtime.triton import InterpretedKernel
+from lazygrad.schedule.plan import KernelStep, OpStep, Plan
+
+_loaded: dict[Kernel, InterpretedKernel] = {}
 
 
-def execute(plan: Plan, inputs: list[Any]) -> list[Any]:
+def execute(plan: Plan, inputs: list[Any], target: Target) -> list[Any]:
     values: list[Any] = [*inputs, *[None] * (len(plan.values) - len(inputs))]
     for step, dead in zip(plan.steps, plan.release, strict=True):
-        assert isinstance(step, OpStep)
-        values[step.result] = array.evaluate(step.node, [values[s] for s in step.sources])
+        if isinstance(step, OpStep):
+            values[step.result] = array.evaluate(step.node, [values[s] for s in step.sources])
+        else:
+            launch(step, values, plan)
         for value in dead:
             values[value] = None
     return [values[o] for o in plan.outputs]
+
+
+def launch(step: KernelStep, values: list[Any], plan: Plan) -> None:
+    for result in step.results:
+        spec = plan.values[result]
+        values[result] = array.empty(spec.shape, spec.dtype, spec.device)
+    if all(plan.values[r].shape and 0 in plan.values[r].shape for r in step.results):
+        return
+    kernel = _loaded.get(step.kernel)
+    if kernel is None:
+        kernel = _loaded[step.kernel] = InterpretedKernel(step.kernel)
+    kernel([_contiguous(values[a]) for a in step.arguments])
+
+
+def _contiguous(value: Any) -> Any:
+    return value if value.flags.c_contiguous else np.ascontiguousarray(value)

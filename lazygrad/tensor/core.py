@@ -22,6 +22,7 @@ from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
 from lazygrad.runtime.buffer import Buffer
 from lazygrad.runtime.values import known
+from lazygrad.tensor.size import Size
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
@@ -143,8 +144,8 @@ class TensorBase:
 
     # -- what is known without computing
     @property
-    def shape(self) -> Any:
-        return self.node.shape
+    def shape(self) -> Size:
+        return Size(self.node.shape)
 
     @property
     def dtype(self) -> DType:
@@ -160,7 +161,7 @@ class TensorBase:
 
     @property
     def requires_grad(self) -> bool:
-        return self._cell.leaf_number is not None or self.node.needs_grad
+        return self.node.needs_grad
 
     @property
     def is_leaf(self) -> bool:
@@ -183,10 +184,10 @@ class TensorBase:
         requires grad while gradients are recorded."""
         name = "a leaf Variable that requires grad is being used in an in-place operation."
         if is_grad_enabled():
-            if self._cell.leaf_number is not None:
+            if self._cell.leaf_number is not None and self.requires_grad:
                 kind = "a view of " if self._path else ""
                 raise RuntimeError(at_user_line(kind + name + " Use torch.no_grad() or .data around it"))
-        else:
+        if not is_grad_enabled() or self._cell.leaf_number is not None:
             value = build.detach(value)
         mine = self.node
         if value.dtype is not mine.dtype:

@@ -1,0 +1,255 @@
+"""LOOP groups: takes a Group and a Target, returns the Kernel that computes it and the order of its arguments.
+
+Without a reduction the kernel has one axis, `i`. With one it has two: `x` over what is kept, `r` over what
+is reduced. Reductions that feed each other become stages of one kernel: over a row held in registers, or
+as one loop after the other where the row is too long.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lazygrad.codegen import index as ix
+from lazygrad.codegen.kernel import Kernel, Pointer
+from lazygrad.codegen.lower import Index, Lowering, Names, stem
+from lazygrad.codegen.program import (
+    Accumulate,
+    Accumulator,
+    Axis,
+    Finish,
+    Load,
+    Loop,
+    Operand,
+    Program,
+    Reduce,
+    Store,
+    Value,
+)
+from lazygrad.codegen.render import render
+from lazygrad.codegen.tile import Tile, pointwise_tile, reduction_tile
+from lazygrad.errors import show_line
+from lazygrad.ir import op as ops
+from lazygrad.ir.node import Node, toposort
+from lazygrad.ir.op import Kind
+from lazygrad.schedule.group import Domain, Group
+from lazygrad.shape import numel
+
+INT32_ELEMENTS = 2**31 - 2**20
+
+
+def loop_kernel(group: Group) -> tuple[Kernel, tuple[Node, ...]]:
+    """The kernel of a LOOP group, and the nodes its parameters stand for."""
+    if group.domain is None:
+        program, arguments = _Pointwise(group).program()
+    else:
+        program, arguments = _Reduction(group, group.domain).program()
+    first = program.axes[0]
+    kernel = Kernel(
+        program.name,
+        render(program),
+        tuple(program.pointers),
+        (max(1, -(-first.extent // first.block)), 1, 1),
+        program.num_warps,
+    )
+    return kernel, arguments
+
+
+def body_of(group: Group) -> list[Node]:
+    """The nodes a group evaluates, sources first."""
+    inputs = set(group.inputs)
+    return [n for n in toposort(group.stored, stop=lambda n: n in inputs) if n not in inputs]
+
+
+def kernel_name(group: Group) -> str:
+    """Named after the ops it fuses: the reductions, then the weightiest pointwise ones."""
+    words: list[str] = []
+    for node in body_of(group):
+        if node.op.kind in (Kind.REDUCE, Kind.POINTWISE, Kind.INDEXED) or node in group.stored:
+            word = node.op.name.lower()
+            if word not in words and node.op not in (ops.CAST, ops.EXPAND, ops.RESHAPE, ops.PERMUTE, ops.CONST):
+                words.append(word)
+    chosen = words[:5] or [group.stored[-1].op.name.lower()]
+    return "_".join(chosen) + ("_kernel" if len(words) <= 5 else f"_and_{len(words) - 5}_more")
+
+
+def story_of(group: Group) -> list[str]:
+    """One line for each fused op: the op, its shape, the user's line."""
+    lines = []
+    for node in body_of(group):
+        if node.op.kind in (Kind.MOVEMENT, Kind.SOURCE):
+            continue
+        lines.append(f"{node.op.name.lower()} {list(node.shape)} {node.dtype.name}  {show_line(node.where)}")
+    return list(dict.fromkeys(lines))
+
+
+class _Builder:
+    """What both kinds of loop kernel share: parameters, names, stores."""
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.taken: set[str] = {"i", "x", "r"}
+        self.pointers: list[Pointer] = []
+        self.pointer_of: dict[Node, str] = {}
+        self.output_of: dict[Node, str] = {}
+        names = Names(set(self.taken))
+        for node in group.inputs:
+            stem_ = f"in{len(self.pointers)}" if node.op is ops.BUFFER else stem(node).strip("_")
+            self.pointer_of[node] = names.fresh(f"{stem_}_ptr")
+            self.pointers.append(Pointer(self.pointer_of[node], node.dtype))
+        for node in group.stored:
+            self.output_of[node] = names.fresh(f"{stem(node).strip('_')}_out")
+            self.pointers.append(Pointer(self.output_of[node], node.dtype, written=True))
+        self.arguments = (*group.inputs, *group.stored)
+        self.wide = any(n.numel >= INT32_ELEMENTS for n in self.arguments) or group.size >= INT32_ELEMENTS
+        self.names = {p.name for p in self.pointers} | self.taken
+
+    def lowering(self, axis_of: dict[ix.Expr, str], given: Any) -> Lowering:
+        axis_of = {variable: axis for variable, axis in axis_of.items() if not variable.is_constant}
+        return Lowering(self.pointer_of, axis_of, given, Names(set(self.names)))
+
+    def store(self, lowering: Lowering, node: Node, linear: ix.Expr, operand: Operand) -> None:
+        lanes = lowering.lanes(linear)
+        lowering.emit(Store(self.output_of[node], linear, operand, lanes, node.dtype), lanes | operand.lanes)
+
+    def finished(self, axes: tuple[Axis, ...], body: list[Any], num_warps: int) -> Program:
+        return Program(
+            kernel_name(self.group), self.pointers, axes, body, num_warps, story_of(self.group), self.wide
+        )
+
+
+class _Pointwise(_Builder):
+    def program(self) -> tuple[Program, tuple[Node, ...]]:
+        size = self.group.size
+        tile = pointwise_tile(size)
+        i = ix.var("i", size)
+        lowering = self.lowering({i: "i"}, lambda node, index: None)
+        for node in self.group.stored:
+            value = lowering.value(node, ix.unravel(i, node.shape))
+            self.store(lowering, node, i, value)
+        return self.finished((Axis("i", size, tile.kept),), lowering.root, tile.num_warps), self.arguments
+
+
+class _Reduction(_Builder):
+    def __init__(self, group: Group, domain: Domain) -> None:
+        super().__init__(group)
+        self.domain = domain
+        self.x = ix.var("x", domain.kept)
+        self.r = ix.var("r", domain.reduction)
+        self.linear = domain.linear(self.x, self.r)
+        self.reductions = [m for m in group.members if m.op.kind is Kind.REDUCE]
+        self.results: dict[Node, Value] = {}
+        self.axis_of = {self.x: "x", self.r: "r"}
+
+    def program(self) -> tuple[Program, tuple[Node, ...]]:
+        held = self.held_whole()
+        loads = [s for s in held.root if isinstance(s, Load)]
+        tile = reduction_tile(self.domain, loads, self.x, self.r)
+        lowering = self.looped() if tile.looped else held
+        axes = (
+            Axis("x", self.domain.kept, tile.kept),
+            Axis("r", self.domain.reduction, tile.reduced, tile.looped),
+        )
+        return self.finished(axes, lowering.root, tile.num_warps), self.arguments
+
+    # -- members at their canonical element
+    def is_row(self, node: Node) -> bool:
+        return node.op.kind is Kind.REDUCE or (numel(node.shape) == self.domain.kept != self.domain.size)
+
+    def element(self, node: Node) -> Index:
+        """Where a stored member's value for this lane stands in its own shape."""
+        return ix.unravel(self.x if self.is_row(node) else self.linear, node.shape)
+
+    def source_element(self, reduction: Node) -> Index:
+        return ix.unravel(self.linear, reduction.src[0].shape)
+
+    def check(self, node: Node, index: Index) -> None:
+        at = ix.ravel(index, node.shape)
+        assert at is self.x, f"{node} is read at {ix.render(at)} inside its own kernel"
+
+    def position(self, node: Node) -> ix.Expr | None:
+        return self.r if node.op in (ops.ARGMAX, ops.ARGMIN) else None
+
+    # -- a row in registers
+    def held_whole(self) -> Lowering:
+        results: dict[Node, Value] = {}
+
+        def given(node: Node, index: Index) -> Operand | None:
+            if node not in reductions:
+                return None
+            self.check(node, index)
+            if node not in results:
+                operand = lowering.value(node.src[0], self.source_element(node))
+                results[node] = Value(lowering.names.fresh(stem(node)), node.dtype, operand.lanes - {"r"})
+                lowering.emit(
+                    Reduce(results[node], node.op, operand, "r", node.where, self.position(node)), results[node].lanes
+                )
+            return results[node]
+
+        reductions = set(self.reductions)
+        lowering = self.lowering(self.axis_of, given)
+        self.store_rows_and_whole(lowering)
+        return lowering
+
+    def store_rows_and_whole(self, lowering: Lowering) -> None:
+        for node in self.group.stored:
+            index = self.element(node)
+            self.store(lowering, node, ix.ravel(index, node.shape), lowering.value(node, index))
+
+    # -- a row walked in blocks, once for each stage of reductions
+    def looped(self) -> Lowering:
+        results: dict[Node, Value] = {}
+
+        def given(node: Node, index: Index) -> Operand | None:
+            if node in results:
+                self.check(node, index)
+                return results[node]
+            return None
+
+        lowering = self.lowering(self.axis_of, given)
+        stage = self.stages()
+        rows = [n for n in self.group.stored if self.is_row(n)]
+        whole = [n for n in self.group.stored if not self.is_row(n)]
+        last = max(stage[n] for n in self.reductions)
+        for number in range(1, last + 2):
+            due = [n for n in self.reductions if stage[n] == number]
+            written = [n for n in whole if stage[n] == number - 1]
+            if due or written:
+                results |= self.stage_loop(lowering, due, written)
+        for node in rows:
+            index = self.element(node)
+            self.store(lowering, node, ix.ravel(index, node.shape), lowering.value(node, index))
+        return lowering
+
+    def stage_loop(self, lowering: Lowering, due: list[Node], written: list[Node]) -> dict[Node, Value]:
+        loop = Loop("r")
+        lowering.enter_loop(loop.body, "r")
+        accumulators: dict[Node, Value] = {}
+        for node in due:
+            operand = lowering.value(node.src[0], self.source_element(node))
+            position = self.position(node)
+            lanes = operand.lanes | {"r"}
+            total = Value(lowering.names.fresh(f"running_{node.op.name.lower()}"), node.src[0].dtype, lanes)
+            lowering.root.append(Accumulator(total, node.op, lanes, "r", position is not None))
+            loop.body.append(Accumulate(total, node.op, operand, "r", node.where, position))
+            accumulators[node] = total
+        for node in written:
+            index = self.element(node)
+            self.store(lowering, node, ix.ravel(index, node.shape), lowering.value(node, index))
+        lowering.leave_loop()
+        lowering.root.append(loop)
+        results: dict[Node, Value] = {}
+        for node, total in accumulators.items():
+            results[node] = Value(lowering.names.fresh(stem(node)), node.dtype, total.lanes - {"r"})
+            lowering.root.append(Finish(results[node], node.op, total, "r", self.position(node) is not None))
+        return results
+
+    def stages(self) -> dict[Node, int]:
+        """For every node of the body, how many reductions of this group stand one behind the other in it."""
+        members = set(self.reductions)
+        stage: dict[Node, int] = {n: 0 for n in self.group.inputs}
+        for node in body_of(self.group):
+            stage[node] = max((stage.get(s, 0) for s in node.src), default=0) + (node in members)
+        return stage
+
+
+__all__ = ["Tile", "body_of", "kernel_name", "loop_kernel", "story_of"]

@@ -1,0 +1,244 @@
+"""Lowering: takes a node and an index for it, appends the statements that compute it there, returns a Value.
+
+Evaluation is by pull: asking for an element of the output asks for the elements it depends on, down to
+loads. Movement ops change the index and vanish; padding becomes a condition; a gathered index becomes an
+index variable whose value was loaded. What the group reduces, or what a template computes, is in `given`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lazygrad.codegen import index as ix
+from lazygrad.codegen.program import (
+    NO_LANES,
+    Choose,
+    Compute,
+    Lanes,
+    Literal,
+    Load,
+    Operand,
+    Position,
+    Value,
+)
+from lazygrad.dtype import DType
+from lazygrad.ir import op as ops
+from lazygrad.ir.node import Node
+from lazygrad.ir.op import Kind
+from lazygrad.shape import contiguous_strides
+
+Index = tuple[ix.Expr, ...]
+
+
+class Names:
+    """Fresh, readable names: exp, exp_1, exp_2 ..."""
+
+    def __init__(self, taken: set[str]) -> None:
+        self._count: dict[str, int] = {name: 1 for name in taken}
+
+    def fresh(self, stem: str) -> str:
+        seen = self._count.get(stem, 0)
+        self._count[stem] = seen + 1
+        if not seen:
+            return stem
+        name = f"{stem}_{seen}"
+        return name if name not in self._count else self.fresh(name)
+
+
+RESERVED = {
+    "tl", "triton", "float", "int", "min", "max", "sum", "abs", "range", "pointer", "libdevice", "and", "or", "not",
+    "product", "larger", "smaller",
+}  # fmt: skip
+
+
+class Lowering:
+    """One kernel's evaluation. `scope` is where statements that vary along a looped axis go."""
+
+    def __init__(
+        self,
+        pointers: dict[Node, str],
+        axis_of: dict[ix.Expr, str],
+        given: Callable[[Node, Index], Operand | None],
+        names: Names,
+    ) -> None:
+        self.pointers = pointers
+        self.axis_of = dict(axis_of)  # index variable -> block axis
+        self.lanes_of: dict[str, Lanes] = {}  # gathered index values -> the lanes they vary along
+        self.given = given
+        self.names = names
+        self.root: list[Any] = []
+        self.scope = self.root
+        self.inner_axis: str | None = None  # the axis that self.scope loops over
+        self._memo: dict[Any, Operand] = {}
+        self._local: set[Any] = set()
+        self.gathered: dict[str, int] = {}
+
+    # -- scopes
+    def enter_loop(self, body: list[Any], axis: str) -> None:
+        self.scope, self.inner_axis = body, axis
+
+    def leave_loop(self) -> None:
+        self.scope, self.inner_axis = self.root, None
+        for key in self._local:
+            self._memo.pop(key, None)
+        self._local.clear()
+
+    def emit(self, statement: Any, lanes: Lanes) -> None:
+        inside = self.inner_axis is not None and self.inner_axis in lanes
+        (self.scope if inside else self.root).append(statement)
+
+    def lanes(self, *of: ix.Expr | ix.Condition) -> Lanes:
+        found: set[str] = set()
+        for expression in of:
+            for variable in ix.variables(expression):
+                axis = self.axis_of.get(variable)
+                if axis is not None:
+                    found.add(axis)
+                else:
+                    found |= self.lanes_of.get(variable.name, NO_LANES)
+        return frozenset(found)
+
+    # -- evaluation
+    def value(self, node: Node, index: Index, mask: ix.Condition = ix.TRUE) -> Operand:
+        """The operand that holds `node` at `index`; loads happen only where `mask` holds."""
+        if node.op is ops.CONST:
+            return Literal(node.arg, node.dtype)
+        key = (node, index, mask)
+        found = self._memo.get(key)
+        if found is None:
+            given = self.given(node, index)
+            found = given if given is not None else self._evaluate(node, index, mask)
+            self._memo[key] = found
+            if self.inner_axis is not None and self.inner_axis in found.lanes:
+                self._local.add(key)
+        return found
+
+    def _evaluate(self, node: Node, index: Index, mask: ix.Condition) -> Operand:
+        if node in self.pointers:
+            return self._load(node, index, mask)
+        kind = node.op.kind
+        if kind is Kind.POINTWISE:
+            operands = tuple(self.value(s, index, mask) for s in node.src)
+            return self.compute(node, operands)
+        if kind is Kind.MARKER:
+            return self.value(node.src[0], index, mask)
+        if kind is Kind.MOVEMENT:
+            return self._move(node, index, mask)
+        if node.op is ops.IOTA:
+            return self._position(index[0], node.dtype)
+        if node.op is ops.GATHER:
+            return self._gather(node, index, mask)
+        raise AssertionError(f"{node.op.name} can't be evaluated inside a kernel")
+
+    def compute(self, node: Node, operands: tuple[Operand, ...]) -> Value:
+        lanes = frozenset().union(*(o.lanes for o in operands))
+        result = Value(self.names.fresh(stem(node)), node.dtype, lanes)
+        self.emit(Compute(result, node.op, operands, node.arg, node.where), lanes)
+        return result
+
+    def _load(self, node: Node, index: Index, mask: ix.Condition) -> Value:
+        address = ix.dot(index, contiguous_strides(node.shape))
+        lanes = self.lanes(address, mask)
+        pointer = self.pointers[node]
+        valid = tuple(
+            (v.name, self.gathered[v.name]) for v in sorted(ix.variables(address), key=lambda v: v.name)
+            if v.name in self.gathered
+        )
+        result = Value(self.names.fresh(pointer.removesuffix("_ptr")), node.dtype, lanes)
+        self.emit(Load(result, pointer, address, mask, valid), lanes)
+        return result
+
+    def _position(self, at: ix.Expr, dtype: DType) -> Operand:
+        if at.is_constant:
+            return Literal(at.constant, dtype)
+        lanes = self.lanes(at)
+        result = Value(self.names.fresh("position"), dtype, lanes)
+        self.emit(Position(result, at), lanes)
+        return result
+
+    def _gather(self, node: Node, index: Index, mask: ix.Condition) -> Operand:
+        data, positions = node.src
+        axis, size = node.arg, node.src[0].shape[node.arg]
+        at = self.value(positions, index, mask)
+        if isinstance(at, Literal):
+            chosen = ix.const(int(at.value))
+        else:
+            chosen = ix.var(at.name, size)
+            self.lanes_of[at.name] = at.lanes
+            self.gathered[at.name] = size
+        return self.value(data, (*index[:axis], chosen, *index[axis + 1 :]), mask)
+
+    def _move(self, node: Node, index: Index, mask: ix.Condition) -> Operand:
+        if node.op is ops.PAD:
+            return self._pad(node, index, mask)
+        if node.op is ops.CONCAT:
+            return self._concat(node, index, mask)
+        return self.value(node.src[0], source_index(node, index), mask)
+
+    def _pad(self, node: Node, index: Index, mask: ix.Condition) -> Operand:
+        widths, fill = node.arg
+        inner, condition = [], ix.TRUE
+        for at, size, (before, _) in zip(index, node.src[0].shape, widths, strict=True):
+            inside = at - before
+            condition &= ix.at_least(inside, 0) & ix.less(inside, size)
+            inner.append(inside)
+        if condition is ix.FALSE:
+            return Literal(fill, node.dtype)
+        value = self.value(node.src[0], tuple(inner), mask & condition)
+        return self._choose(condition, value, Literal(fill, node.dtype), node.dtype)
+
+    def _choose(self, condition: ix.Condition, yes: Operand, no: Operand, dtype: DType) -> Operand:
+        if condition is ix.TRUE:
+            return yes
+        lanes = self.lanes(condition) | yes.lanes | no.lanes
+        result = Value(self.names.fresh("inside"), dtype, lanes)
+        self.emit(Choose(result, condition, yes, no), lanes)
+        return result
+
+    def _concat(self, node: Node, index: Index, mask: ix.Condition) -> Operand:
+        axis, start = node.arg, 0
+        parts: list[tuple[ix.Condition, Operand]] = []
+        for source in node.src:
+            at = index[axis] - start
+            condition = ix.at_least(at, 0) & ix.less(at, source.shape[axis])
+            start += source.shape[axis]
+            if condition is ix.FALSE:
+                continue
+            inner = (*index[:axis], at, *index[axis + 1 :])
+            parts.append((condition, self.value(source, inner, mask & condition)))
+        result = parts[-1][1]
+        for condition, value in reversed(parts[:-1]):
+            result = self._choose(condition, value, result, node.dtype)
+        return result
+
+
+def source_index(node: Node, index: Index) -> Index:
+    """Where a movement op that neither pads nor joins takes element `index` of its result from."""
+    source, op = node.src[0], node.op
+    if op is ops.RESHAPE:
+        return ix.unravel(ix.ravel(index, node.shape), source.shape)
+    if op is ops.PERMUTE:
+        inner: list[ix.Expr] = [ix.const(0)] * source.ndim
+        for at, axis in zip(index, node.arg, strict=True):
+            inner[axis] = at
+        return tuple(inner)
+    if op is ops.EXPAND:
+        lead = node.ndim - source.ndim
+        return tuple(ix.const(0) if n == 1 else at for at, n in zip(index[lead:], source.shape, strict=True))
+    if op is ops.SLICE:
+        return tuple(at * step + start for at, (start, _, step) in zip(index, node.arg, strict=True))
+    if op is ops.FLIP:
+        return tuple(n - 1 - at if i in node.arg else at for i, (at, n) in enumerate(zip(index, node.shape, strict=True)))
+    raise AssertionError(op)
+
+
+def stem(node: Node) -> str:
+    """The name a node's values get: its op, or for a cast the dtype."""
+    if node.op is ops.CAST:
+        return f"as_{node.arg.name}"
+    name = node.op.name.lower()
+    return f"{name}_" if name in RESERVED else name
+
+
+__all__ = ["Index", "Lowering", "Names", "source_index", "stem"]

@@ -1,0 +1,330 @@
+"""Text, last: takes a verified Program, returns the source of a Triton module a person can read and run.
+
+Blocks are shaped by the kernel's axes: with two axes, values along the first are [BLOCK, 1], along the
+second [1, BLOCK]; with one axis they are [BLOCK]. Half precisions are float32 in registers, rounded after
+every op that has one as its result, exactly as the op-by-op path rounds.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from lazygrad.codegen import index as ix
+from lazygrad.codegen.program import (
+    Accumulate,
+    Accumulator,
+    Axis,
+    Choose,
+    Compute,
+    Finish,
+    Literal,
+    Load,
+    Loop,
+    Operand,
+    Position,
+    Program,
+    Reduce,
+    Store,
+    Value,
+    verify,
+)
+from lazygrad.codegen.spelling import EXACT, HELPERS, SPELLINGS, literal, typed_literal
+from lazygrad.dtype import DType, bool_
+from lazygrad.ir import op as ops
+from lazygrad.ir.op import Op
+
+HEADER = "import triton\nimport triton.language as tl\n"
+LIBDEVICE = "from triton.language.extra import libdevice\n"
+MAX_STORY = 24
+
+
+def render(program: Program) -> str:
+    """The whole module's text."""
+    verify(program)
+    body = Text(program).lines()
+    parameters = ", ".join(p.name for p in program.pointers)
+    story = "\n".join(f"    # {line}" for line in shorten(program.story))
+    function = f"@triton.jit\ndef {program.name}({parameters}):\n{story}\n" + "\n".join(body) + "\n"
+    return module(function)
+
+
+def shorten(story: list[str]) -> list[str]:
+    if len(story) <= MAX_STORY:
+        return story
+    return [*story[: MAX_STORY - 1], f"... and {len(story) - MAX_STORY + 1} more"]
+
+
+def module(function: str) -> str:
+    """A kernel function with the imports and helper functions that its text calls."""
+    used = [text for name, text in HELPERS.items() if re.search(rf"\b{name}\b", function)]
+    header = HEADER + (LIBDEVICE if "libdevice." in function else "")
+    return header + "\n" + "\n".join(text.rstrip("\n") + "\n\n" for text in used) + "\n" + function
+
+
+def identity(op: Op, dtype: DType) -> bool | int | float:
+    """What changes nothing when reduced with."""
+    if op is ops.SUM:
+        return 0.0 if dtype.is_floating_point else 0
+    if op is ops.PROD:
+        return 1.0 if dtype.is_floating_point else 1
+    largest = op in (ops.MIN, ops.ARGMIN)
+    if dtype is bool_:
+        return largest
+    if dtype.is_floating_point:
+        return float("inf") if largest else float("-inf")
+    bits = dtype.itemsize * 8 - (1 if dtype.signed else 0)
+    return 2**bits - 1 if largest else (-(2**bits) if dtype.signed else 0)
+
+
+def stored_type(dtype: DType) -> str:
+    return "tl.uint8" if dtype is bool_ else dtype.triton
+
+
+class Text:
+    """The lines of one program's body."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.axes = {axis.name: axis for axis in program.axes}
+        self.order = [axis.name for axis in program.axes]
+        self.names: dict[str, str] = {}
+
+    # -- shapes
+    def shape(self, lanes: Any) -> str:
+        """The block shape of values along `lanes`."""
+        sizes = [self.block(a) if a in lanes else "1" for a in self.order]
+        return f"[{', '.join(sizes)}]"
+
+    def block(self, axis: str) -> str:
+        return f"{axis.upper()}_BLOCK"
+
+    def spread(self, axis: str, text: str) -> str:
+        """A one-dimensional block along `axis` in the kernel's common shape."""
+        if len(self.order) == 1:
+            return text
+        places = ", ".join(":" if a == axis else "None" for a in self.order)
+        return f"({text})[{places}]"
+
+    # -- layout of the kernel
+    def lines(self) -> list[str]:
+        out: list[str] = []
+        for axis in self.program.axes:
+            out.append(f"{self.block(axis.name)}: tl.constexpr = {axis.block}")
+        first = self.program.axes[0]
+        program_id = "tl.program_id(0).to(tl.int64)" if self.program.wide_index else "tl.program_id(0)"
+        blocks = [f"{program_id} * {self.block(first.name)} + tl.arange(0, {self.block(first.name)})"]
+        out.append(f"{first.name} = {self.spread(first.name, blocks[0])}")
+        if first.overhangs:
+            out.append(f"{first.name}_inside = {first.name} < {first.extent}")
+        for axis in self.program.axes[1:]:
+            if not axis.looped:
+                out.append(f"{axis.name} = {self.spread(axis.name, f'tl.arange(0, {self.block(axis.name)})')}")
+                if axis.overhangs:
+                    out.append(f"{axis.name}_inside = {axis.name} < {axis.extent}")
+        self.statements(self.program.body, out)
+        return ["    " + line for line in out]
+
+    def statements(self, body: list[Any], out: list[str]) -> None:
+        for statement in body:
+            if isinstance(statement, Loop):
+                self.loop(statement, out)
+            else:
+                out.extend(self.statement(statement))
+
+    def loop(self, loop: Loop, out: list[str]) -> None:
+        axis = self.axes[loop.axis]
+        block = self.block(axis.name)
+        out.append(f"for {axis.name}_start in range(0, {axis.extent}, {block}):")
+        inner = [f"{axis.name} = {self.spread(axis.name, f'{axis.name}_start + tl.arange(0, {block})')}"]
+        if axis.overhangs:
+            inner.append(f"{axis.name}_inside = {axis.name} < {axis.extent}")
+        self.statements(loop.body, inner)
+        out.extend("    " + line for line in inner)
+
+    # -- statements
+    def statement(self, s: Any) -> list[str]:
+        match s:
+            case Load():
+                return [self.load(s)]
+            case Compute():
+                return [f"{s.result.name} = {self.computed(s)}"]
+            case Position():
+                return [f"{s.result.name} = ({ix.render(s.index)}).to({s.result.dtype.triton})"]
+            case Choose():
+                yes, no = self.typed(s.yes), self.typed(s.no)
+                return [f"{s.result.name} = tl.where({ix.render(s.condition)}, {yes}, {no})"]
+            case Reduce():
+                return self.reduce(s)
+            case Accumulator():
+                return self.accumulator(s)
+            case Accumulate():
+                return self.accumulate(s)
+            case Finish():
+                return self.finish(s)
+            case Store():
+                return [self.store(s)]
+        raise AssertionError(s)
+
+    def edge(self, lanes: Any) -> list[str]:
+        """The names of the masks that keep these lanes inside their extent."""
+        return [f"{a}_inside" for a in self.order if a in lanes and self.axes[a].overhangs]
+
+    def load(self, s: Load) -> str:
+        terms = self.edge(s.result.lanes)
+        if s.mask is not ix.TRUE:
+            terms.append(ix.render(s.mask))
+        terms += [f"({name} >= 0) & ({name} < {size})" for name, size in s.valid]
+        address = self.address(s.index, s.result.lanes)
+        mask = f", mask={' & '.join(terms)}, other={self.poison(s)}" if terms else ""
+        text = f"tl.load({s.pointer} + {address}{mask})"
+        dtype = s.result.dtype
+        if dtype is bool_:
+            text = f"({text} != 0)"
+        elif dtype.compute is not dtype:
+            text += f".to({dtype.compute.triton})"
+        return f"{s.result.name} = {text}"
+
+    def poison(self, s: Load) -> str:
+        """Lanes outside are never used, except where an index read from memory is wrong: those become NaN."""
+        return 'float("nan")' if s.valid and s.result.dtype.is_floating_point else "0"
+
+    def address(self, index: ix.Expr, lanes: Any) -> str:
+        text = ix.render(index)
+        text = f"({text})" if "+" in text or "-" in text else text
+        missing = lanes - self.lanes_of(index)
+        if not missing:
+            return text
+        if index.is_constant and not lanes:
+            return text
+        zeros = f"tl.zeros({self.shape(lanes)}, tl.int32)"
+        return f"({ix.render(index)} + {zeros})"
+
+    def lanes_of(self, index: ix.Expr) -> Any:
+        found: set[str] = set()
+        for variable in ix.variables(index):
+            if variable.name in self.axes:
+                found.add(variable.name)
+            else:
+                found |= self.value_lanes.get(variable.name, frozenset())
+        return frozenset(found)
+
+    @property
+    def value_lanes(self) -> dict[str, Any]:
+        if not hasattr(self, "_value_lanes"):
+            self._value_lanes: dict[str, Any] = {}
+            self._collect(self.program.body)
+        return self._value_lanes
+
+    def _collect(self, body: list[Any]) -> None:
+        for s in body:
+            if isinstance(s, Loop):
+                self._collect(s.body)
+            elif hasattr(s, "result"):
+                self._value_lanes[s.result.name] = s.result.lanes
+
+    def plain(self, operand: Operand) -> str:
+        return literal(operand.value, operand.dtype) if isinstance(operand, Literal) else operand.name
+
+    def typed(self, operand: Operand) -> str:
+        return typed_literal(operand.value, operand.dtype) if isinstance(operand, Literal) else operand.name
+
+    def computed(self, s: Compute) -> str:
+        literal_only = all(isinstance(o, Literal) for o in s.operands)
+        # a function call, unlike an operator, gives a bare number no dtype
+        calls = s.op in (ops.WHERE, ops.MAXIMUM, ops.MINIMUM, ops.POW, ops.ATAN2, ops.HYPOT, ops.COPYSIGN, ops.FMOD,
+                         ops.PHILOX, ops.FLOORDIV, ops.REMAINDER, ops.CAST, ops.BITCAST)  # fmt: skip
+        spell = self.typed if calls or literal_only or len(s.operands) == 1 else self.plain
+        source = s.operands[-1].dtype
+        text = SPELLINGS[s.op](source, s.arg, *(spell(o) for o in s.operands))
+        dtype = s.result.dtype
+        if s.op is ops.SIGN:
+            text += f".to({dtype.compute.triton})"
+        if dtype.compute is not dtype and s.op not in EXACT:
+            text = f"({text}).to({dtype.triton}).to({dtype.compute.triton})"
+        elif dtype.is_integer and s.op not in (ops.CAST, ops.PHILOX, ops.BITCAST) and dtype.itemsize < 4:
+            text = f"({text}).to({dtype.triton})"  # Triton computes small integers in int32
+        return text
+
+    # -- reductions
+    def combine(self, op: Op, dtype: DType) -> str:
+        return {
+            ops.PROD: "product", ops.MAX: "larger", ops.MIN: "smaller",
+            ops.ARGMAX: "first_largest", ops.ARGMIN: "first_smallest",
+        }[op]  # fmt: skip
+
+    def reduced(self, op: Op, text: str, dtype: DType, axis: str, position: str | None) -> str:
+        number = self.order.index(axis)
+        keep = ", keep_dims=True" if len(self.order) > 1 else ""
+        if op is ops.SUM:
+            return f"tl.sum({text}, {number}{keep})"
+        if op in (ops.ARGMAX, ops.ARGMIN):
+            pair = f"tl.reduce(({text}, {position}), {number}, {self.combine(op, dtype)}{keep})"
+            return f"{pair}[1]"
+        if dtype is bool_:
+            word = "max" if op is ops.MAX else "min"
+            return f"(tl.{word}({text}.to(tl.int32), {number}{keep}) != 0)"
+        if not dtype.is_floating_point and op in (ops.MAX, ops.MIN):
+            return f"tl.{'max' if op is ops.MAX else 'min'}({text}, {number}{keep})"
+        return f"tl.reduce({text}, {number}, {self.combine(op, dtype)}{keep})"
+
+    def inside_or_identity(self, op: Op, operand: Operand, axis: str) -> str:
+        """The operand with lanes beyond the axis replaced by what changes nothing, in the full block shape."""
+        dtype = operand.dtype
+        text = self.typed(operand)
+        if axis not in operand.lanes:
+            text = f"tl.broadcast_to({text}, {self.shape(operand.lanes | {axis})})"
+        if not self.axes[axis].overhangs:
+            return text
+        return f"tl.where({axis}_inside, {text}, {typed_literal(identity(op, dtype), dtype)})"
+
+    def reduce(self, s: Reduce) -> list[str]:
+        text = self.inside_or_identity(s.op, s.operand, s.axis)
+        position = None
+        if s.position is not None:
+            position = f"tl.broadcast_to(({ix.render(s.position)}).to(tl.int64), {self.shape(s.operand.lanes | {s.axis})})"
+        return [f"{s.result.name} = {self.reduced(s.op, text, s.operand.dtype, s.axis, position)}"]
+
+    def accumulator(self, s: Accumulator) -> list[str]:
+        dtype = s.result.dtype
+        start = typed_literal(identity(s.op, dtype), dtype).removeprefix("tl.full((), ").rsplit(",", 1)[0]
+        made = [f"{s.result.name} = tl.full({self.shape(s.lanes)}, {start}, {dtype.compute.triton})"]
+        if s.with_index:
+            made.append(f"{s.result.name}_at = tl.full({self.shape(s.lanes)}, {2**62}, tl.int64)")
+        return made
+
+    def accumulate(self, s: Accumulate) -> list[str]:
+        text = self.inside_or_identity(s.op, s.operand, s.axis)
+        name, dtype = s.into.name, s.operand.dtype
+        if s.op is ops.SUM:
+            return [f"{name} += {text}"]
+        if s.op is ops.PROD:
+            return [f"{name} *= {text}"]
+        if s.position is not None:
+            at = f"tl.broadcast_to(({ix.render(s.position)}).to(tl.int64), {self.shape(s.operand.lanes | {s.axis})})"
+            return [f"{name}, {name}_at = {self.combine(s.op, dtype)}({name}, {name}_at, {text}, {at})"]
+        if dtype is bool_:
+            return [f"{name} = {name} {'|' if s.op is ops.MAX else '&'} {text}"]
+        if dtype.is_floating_point:
+            return [f"{name} = {self.combine(s.op, dtype)}({name}, {text})"]
+        return [f"{name} = tl.{'maximum' if s.op is ops.MAX else 'minimum'}({name}, {text})"]
+
+    def finish(self, s: Finish) -> list[str]:
+        name = s.accumulator.name
+        return [f"{s.result.name} = {self.reduced(s.op, name, s.accumulator.dtype, s.axis, f'{name}_at')}"]
+
+    def store(self, s: Store) -> str:
+        text = self.typed(s.operand)
+        terms = self.edge(s.lanes)
+        mask = f", mask={' & '.join(terms)}" if terms else ""
+        if s.dtype is bool_ or s.dtype.compute is not s.dtype:
+            text = f"{text}.to({stored_type(s.dtype)})"
+        address = self.address(s.index, s.lanes)
+        if isinstance(s.operand, Literal) or s.operand.lanes != s.lanes or not s.lanes:
+            text = f"tl.broadcast_to({text}, {self.shape(s.lanes)})"
+        if not s.lanes:  # one element: the pointer becomes a block of one, as the value is
+            address = f"({address} + tl.zeros({self.shape(s.lanes)}, tl.int32))"
+        return f"tl.store({s.pointer} + {address}, {text}{mask})"
+
+
+__all__ = ["Axis", "Value", "identity", "module", "render"]

@@ -1,0 +1,322 @@
+"""Losses with torch's names, arguments and reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lazygrad import dtype as dt
+from lazygrad.errors import at_user_line
+from lazygrad.ir import build, losses
+from lazygrad.ir import op as ops
+from lazygrad.ir.node import Node
+from lazygrad.nn.functional.linear import cosine_similarity, pairwise_distance
+from lazygrad.shape import broadcast
+from lazygrad.tensor.autocast import float32_operands
+from lazygrad.tensor.core import wrap
+
+if TYPE_CHECKING:
+    from lazygrad.tensor import Tensor
+
+Formula = Callable[[Node, Node], Node]
+
+
+def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """torch's two old arguments, where given, in terms of the new one."""
+    if size_average is None and reduce is None:
+        return reduction
+    if reduce is False:
+        return "none"
+    return "sum" if size_average is False else "mean"
+
+
+def _nodes(name: str, *tensors: Tensor | None) -> list[Node | None]:
+    given = [t.node for t in tensors if t is not None]
+    found = iter(float32_operands(name, *given))
+    return [None if t is None else next(found) for t in tensors]
+
+
+def _pairwise(
+    name: str, formula: Formula, input: Tensor, target: Tensor, reduction: str, weight: Tensor | None = None
+) -> Tensor:
+    x, y, w = _nodes(name, input, target, weight)
+    assert x is not None and y is not None
+    dtype = dt.promote(x.dtype, y.dtype)
+    x, y = build.cast(x, dtype), build.cast(y, dtype)
+    try:
+        broadcast(x.shape, y.shape)
+    except ValueError as error:
+        raise RuntimeError(at_user_line(f"{name}: {error}")) from None
+    return wrap(losses.elementwise(formula, x, y, w, reduction))
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-log softmax(input)[target] over dimension 1; targets are class indices or probabilities."""
+    if not 0 <= label_smoothing <= 1:
+        raise RuntimeError(at_user_line(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"))
+    x, w = _nodes("cross_entropy", input, weight)
+    assert x is not None
+    chosen = legacy_reduction(size_average, reduce, reduction)
+    return wrap(losses.cross_entropy(x, target.node, w, ignore_index, chosen, label_smoothing))
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-input[target] over dimension 1, where input holds log-probabilities."""
+    x, w = _nodes("nll_loss", input, weight)
+    assert x is not None
+    chosen = legacy_reduction(size_average, reduce, reduction)
+    return wrap(losses.nll_loss(x, target.node, w, ignore_index, chosen))
+
+
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """(input - target)^2."""
+    return _pairwise("mse_loss", losses.mse, input, target, legacy_reduction(size_average, reduce, reduction), weight)
+
+
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """|input - target|."""
+    return _pairwise("l1_loss", losses.l1, input, target, legacy_reduction(size_average, reduce, reduction), weight)
+
+
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
+    """Quadratic below beta, linear above."""
+    if beta < 0:
+        raise RuntimeError(at_user_line("smooth_l1_loss does not support negative values for beta."))
+    chosen = legacy_reduction(size_average, reduce, reduction)
+    return _pairwise("smooth_l1_loss", losses.smooth_l1(beta), input, target, chosen)
+
+
+def huber_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
+) -> Tensor:
+    """Quadratic up to delta, linear above."""
+    if delta <= 0:
+        raise RuntimeError(at_user_line("huber_loss does not support non-positive values for delta."))
+    return _pairwise("huber_loss", losses.huber(delta), input, target, reduction, weight)
+
+
+def soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """log(1 + exp(-target * input)) for targets of 1 and -1."""
+    chosen = legacy_reduction(size_average, reduce, reduction)
+    return _pairwise("soft_margin_loss", losses.soft_margin, input, target, chosen)
+
+
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-(y log x + (1 - y) log(1 - x)) for probabilities x."""
+    if input.node.shape != target.node.shape:
+        raise ValueError(
+            at_user_line(
+                f"Using a target size ({list(target.node.shape)}) that is different to the input size "
+                f"({list(input.node.shape)}) is deprecated. Please ensure they have the same size."
+            )
+        )
+    chosen = legacy_reduction(size_average, reduce, reduction)
+    return _pairwise("binary_cross_entropy", losses.binary_cross_entropy, input, target, chosen, weight)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """binary_cross_entropy of sigmoid(input), without its loss of range."""
+    if input.node.shape != target.node.shape:
+        raise ValueError(
+            at_user_line(
+                f"Target size ({list(target.node.shape)}) must be the same as input size ({list(input.node.shape)})"
+            )
+        )
+    formula = losses.binary_cross_entropy_with_logits(None if pos_weight is None else pos_weight.node)
+    chosen = legacy_reduction(size_average, reduce, reduction)
+    return _pairwise("binary_cross_entropy_with_logits", formula, input, target, chosen, weight)
+
+
+def kl_div(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
+    """target * (log target - input), where input holds log-probabilities; "batchmean" divides by the batch."""
+    chosen = legacy_reduction(size_average, reduce, reduction)
+    if chosen != "batchmean":
+        return _pairwise("kl_div", losses.kl_div(log_target), input, target, chosen)
+    total = _pairwise("kl_div", losses.kl_div(log_target), input, target, "sum")
+    return total.div(input.node.shape[0]) if input.node.ndim else total
+
+
+def poisson_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    log_input: bool = True,
+    full: bool = False,
+    size_average: bool | None = None,
+    eps: float = 1e-8,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The negative log likelihood of counts under a Poisson distribution."""
+    chosen = legacy_reduction(size_average, reduce, reduction)
+    return _pairwise("poisson_nll_loss", losses.poisson_nll(log_input, full, eps), input, target, chosen)
+
+
+def gaussian_nll_loss(
+    input: Tensor, target: Tensor, var: Tensor | float, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+) -> Tensor:
+    """The negative log likelihood under a normal distribution of the given variance."""
+    x, y = input.node, target.node
+    v = build.like(x, var) if isinstance(var, (int, float)) else var.node
+    if v.shape != x.shape and v.shape == x.shape[:-1]:
+        v = build.reshape(v, (*v.shape, 1))
+    loss = losses.gaussian_nll(x, build.cast(y, x.dtype), build.cast(v, x.dtype), full, eps)
+    return wrap(losses.reduced(loss, reduction))
+
+
+def hinge_embedding_loss(
+    input: Tensor,
+    target: Tensor,
+    margin: float = 1.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """input where the target is 1, max(0, margin - input) where it is -1."""
+    chosen = legacy_reduction(size_average, reduce, reduction)
+    return _pairwise("hinge_embedding_loss", losses.hinge_embedding(margin), input, target, chosen)
+
+
+def margin_ranking_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """max(0, -target * (input1 - input2) + margin)."""
+    first, second, y = (n for n in float32_operands("margin_ranking_loss", input1.node, input2.node, target.node))
+    difference = build.sub(first, second)
+    signed = build.mul(build.neg(build.cast(y, difference.dtype)), difference)
+    loss = losses.margin(build.shift(signed, margin))
+    return wrap(losses.reduced(loss, legacy_reduction(size_average, reduce, reduction)))
+
+
+def cosine_embedding_loss(
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """1 - cos(input1, input2) where the target is 1, max(0, cos - margin) where it is -1."""
+    cosine = cosine_similarity(input1, input2, dim=-1, eps=1e-12).node
+    y = build.cast(target.node, cosine.dtype)
+    apart = losses.margin(build.shift(cosine, -margin))
+    together = build.sub(build.like(cosine, 1), cosine)
+    loss = build.where(build.equal(y, build.like(y, 1)), together, apart)
+    return wrap(losses.reduced(loss, legacy_reduction(size_average, reduce, reduction)))
+
+
+def triplet_margin_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2,
+    eps: float = 1e-6,
+    swap: bool = False,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """max(0, |anchor - positive| - |anchor - negative| + margin)."""
+    near = pairwise_distance(anchor, positive, p, eps).node
+    far = pairwise_distance(anchor, negative, p, eps).node
+    if swap:
+        far = build.pointwise(ops.MINIMUM, far, pairwise_distance(positive, negative, p, eps).node)
+    loss = losses.margin(build.shift(build.sub(near, far), margin))
+    return wrap(losses.reduced(loss, legacy_reduction(size_average, reduce, reduction)))
+
+
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The mean over wrong classes of max(0, margin - x[target] + x[i])^p."""
+    x = input.node if input.node.ndim == 2 else build.reshape(input.node, (1, input.node.numel))
+    index = build.reshape(build.cast(target.node, dt.int64), (x.shape[0], 1))
+    picked = build.gather(x, index, 1)
+    excess = losses.margin(build.shift(build.sub(x, picked), margin))
+    excess = build.mul(excess, excess) if p == 2 else excess
+    if weight is not None:
+        excess = build.mul(excess, build.gather(build.expand(weight.node, x.shape), index, 1))
+    wrong = build.logical_not(build.equal(build.iota(x.shape[1], x.device), index))
+    excess = build.where(wrong, excess, build.like(excess, 0))
+    loss = build.reshape(build.scale(build.reduce(ops.SUM, excess, (1,)), 1 / x.shape[1]), target.node.shape)
+    return wrap(losses.reduced(loss, legacy_reduction(size_average, reduce, reduction)))

@@ -1,0 +1,198 @@
+"""Triton: takes a Kernel, returns something that launches it. The only importer of triton (and torch).
+
+On a GPU a kernel is compiled once to a cubin, kept in the disk cache, loaded through the CUDA driver and
+launched on CuPy's current stream. Without a GPU, Triton's interpreter runs the same source on host arrays.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import re
+import sys
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from lazygrad.codegen.kernel import Kernel, Pointer, TensorMap
+from lazygrad.config import current
+from lazygrad.device import Target
+from lazygrad.dtype import DType, bfloat16, bool_
+from lazygrad.errors import CompileError
+from lazygrad.runtime.disk_cache import DiskCache, digest
+
+SIGNATURE = {
+    "bool": "u8", "uint8": "u8", "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64",
+    "float16": "fp16", "bfloat16": "bf16", "float32": "fp32", "float64": "fp64",
+}  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def is_available() -> bool:
+    """Whether triton (and the torch it needs) can be imported."""
+    return importlib.util.find_spec("triton") is not None and importlib.util.find_spec("torch") is not None
+
+
+@lru_cache(maxsize=2)
+def _triton(interpreted: bool) -> Any:
+    if interpreted:
+        os.environ["TRITON_INTERPRET"] = "1"
+    triton = importlib.import_module("triton")
+    if interpreted:
+        _teach_interpreter()
+    return triton
+
+
+@lru_cache(maxsize=8)
+def disk_cache(root: str) -> DiskCache:
+    """The cache of kernels and tuning choices, for this version of what makes them."""
+    version = importlib.import_module("triton").__version__
+    return DiskCache(current().cache_root, f"1-triton{version}")
+
+
+def module_of(kernel: Kernel) -> Any:
+    """The kernel's source as an imported module: Triton reads it from its file."""
+    key = digest(kernel.source)
+    path = disk_cache(str(current().cache_root)).put_file("source", key, ".py", kernel.source.encode())
+    name = f"lazygrad_kernel_{key[:24]}"
+    found = sys.modules.get(name)
+    if found is not None:
+        return found
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def signature_of(parameter: Pointer | TensorMap) -> str:
+    if isinstance(parameter, TensorMap):
+        return f"tensordesc<{SIGNATURE[parameter.dtype.name]}[{', '.join(map(str, parameter.block))}]>"
+    return f"*{SIGNATURE[parameter.dtype.name]}"
+
+
+# -- the interpreter ----------------------------------------------------------------------------------
+class InterpretedKernel:
+    """Runs a kernel's source on host arrays, program by program."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        _triton(True)
+        self.kernel = kernel
+        self.function = getattr(module_of(kernel), kernel.name)
+
+    def __call__(self, arrays: list[Any]) -> None:
+        arguments = [_as_torch(a, p) for a, p in zip(arrays, self.kernel.params, strict=True)]
+        with np.errstate(all="ignore"):
+            self.function[self.kernel.grid](*arguments)
+
+
+def _as_torch(array: np.ndarray[Any, Any], parameter: Pointer | TensorMap) -> Any:
+    torch = importlib.import_module("torch")
+    dtype: DType = parameter.dtype
+    if dtype is bfloat16:
+        made = torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    elif dtype is bool_:
+        made = torch.from_numpy(array.view(np.uint8))
+    else:
+        made = torch.from_numpy(array)
+    if isinstance(parameter, Pointer):
+        return made
+    descriptor = importlib.import_module("triton.tools.tensor_descriptor").TensorDescriptor
+    flat = made.reshape(-1)[parameter.offset :]
+    return descriptor(flat, list(parameter.shape), list(parameter.strides), list(parameter.block))
+
+
+def _teach_interpreter() -> None:
+    """What the interpreter lacks: device-library functions, and fast paths for our own reductions."""
+    interpreter = importlib.import_module("triton.runtime.interpreter")
+    language = importlib.import_module("triton.language")
+    special = importlib.import_module("scipy.special")
+    libdevice = importlib.import_module("triton.language.extra.libdevice")
+    handle = interpreter.TensorHandle
+
+    def lift(function: Any) -> Any:
+        def call(*operands: Any) -> Any:
+            first = next(o for o in operands if isinstance(o, language.tensor))
+            data = [o.handle.data if isinstance(o, language.tensor) else o for o in operands]
+            with np.errstate(all="ignore"):
+                result = np.asarray(function(*data), dtype=first.handle.data.dtype)
+            kind = first.type
+            if result.shape != first.handle.data.shape:
+                kind = language.block_type(first.type.scalar, list(result.shape))
+            return language.core.tensor(handle(result, first.handle.dtype), kind)
+
+        return call
+
+    functions = {
+        "expm1": np.expm1, "log10": np.log10, "log1p": np.log1p, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos,
+        "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "asinh": np.arcsinh, "acosh": np.arccosh,
+        "atanh": np.arctanh, "erfc": special.erfc, "erfinv": special.erfinv, "lgamma": special.gammaln,
+        "pow": np.power, "fmod": np.fmod, "atan2": np.arctan2, "hypot": np.hypot, "copysign": np.copysign,
+        "trunc": np.trunc, "rint": np.rint,
+    }  # fmt: skip
+    for name, function in functions.items():
+        setattr(libdevice, name, lift(function))
+
+    reduce_ops = interpreter.ReduceOps
+    generic = reduce_ops.generic_reduce
+    direct = {"larger": np.max, "smaller": np.min, "product": np.prod}
+    chosen = {"first_largest": np.argmax, "first_smallest": np.argmin}
+
+    def reduce(self: Any, input: Any) -> Any:
+        name = getattr(self.combine_fn.fn, "__name__", "")
+        if self.axis is None or (name not in direct and name not in chosen):
+            return generic(self, input)
+        data = input[0].handle.data
+        if name in direct:
+            with np.errstate(all="ignore"):
+                made = direct[name](data, axis=self.axis, keepdims=self.keep_dims).astype(data.dtype)
+            return [self.to_tensor(made, input[0].dtype)]
+        at = np.expand_dims(chosen[name](data, axis=self.axis), self.axis)
+        pair = []
+        for operand in input:
+            values = np.take_along_axis(operand.handle.data, at, self.axis)
+            pair.append(self.to_tensor(values if self.keep_dims else values.squeeze(self.axis), operand.dtype))
+        return pair
+
+    reduce_ops.generic_reduce = reduce
+
+
+# -- compilation --------------------------------------------------------------------------------------
+def compile_cubin(kernel: Kernel, target: Target) -> tuple[bytes, dict[str, Any]]:
+    """The kernel's machine code and what a launch needs to know. CompileError names the source file."""
+    triton = _triton(False)
+    compiler = importlib.import_module("triton.compiler")
+    backends = importlib.import_module("triton.backends.compiler")
+    module = module_of(kernel)
+    signature = {p.name: signature_of(p) for p in kernel.params}
+    aligned = {(i,): [["tt.divisibility", 16]] for i, p in enumerate(kernel.params) if isinstance(p, Pointer)}
+    source = compiler.ASTSource(fn=getattr(module, kernel.name), signature=signature, constexprs={}, attrs=aligned)
+    options = {"num_warps": kernel.num_warps, "num_stages": kernel.num_stages}
+    try:
+        compiled = triton.compile(source, target=backends.GPUTarget("cuda", target.arch, 32), options=options)
+    except Exception as error:  # noqa: BLE001 - Triton raises many types; all mean the same here
+        raise CompileError(f"kernel {kernel.name} in {module.__file__} does not compile: {error}") from error
+    entry = re.search(r"\.entry\s+(\w+)\(([^)]*)\)", compiled.asm["ptx"])
+    assert entry is not None
+    facts = {
+        "entry": entry.group(1),
+        "shared": compiled.metadata.shared,
+        "parameters": entry.group(2).count(".param"),
+        "num_warps": kernel.num_warps,
+    }
+    return compiled.asm["cubin"], facts
+
+
+def cubin_of(kernel: Kernel, target: Target) -> tuple[bytes, dict[str, Any]]:
+    """From the disk cache, or compiled now."""
+    cache = disk_cache(str(current().cache_root))
+    key = digest(kernel.source, str(target.arch), str(kernel.num_warps), str(kernel.num_stages))
+    facts, code = cache.get_json("facts", key), cache.get("cubin", key)
+    if facts is None or code is None:
+        code, facts = compile_cubin(kernel, target)
+        cache.put("cubin", key, code)
+        cache.put_json("facts", key, facts)
+    return code, facts

@@ -1,0 +1,447 @@
+"""Partition: takes a graph and a Target, returns groups that become one kernel each, in launch order.
+
+Three steps. Anchors: the nodes that might be stored; everything between anchors is recomputed where it is
+read, because recomputing a cheap value beats storing it. Accesses: for each anchor, at which linear index
+it reads each other anchor. Merging: groups of anchors join while that saves bytes and every member reads
+every other at its own element (or its own row), so that nothing crosses between threads but reductions.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from lazygrad.codegen import index as ix
+from lazygrad.codegen.lower import source_index
+from lazygrad.codegen.spelling import BY_LIBRARY
+from lazygrad.errors import show_line
+from lazygrad.ir import op as ops
+from lazygrad.ir.node import Node, toposort
+from lazygrad.ir.op import Kind
+from lazygrad.schedule.group import Domain, Form, Group, domain_of
+
+MAX_POINTERS = 28  # pointers of one kernel: more cost registers and help nobody
+MAX_OPS = 160  # recomputed ops behind one read: beyond, the value is stored
+WHOLE = (Kind.CONTRACT, Kind.ATTENTION, Kind.SCAN, Kind.LIBRARY, Kind.TRANSFER)  # read all of their operands
+
+
+@dataclass
+class Draft:
+    """A group in the making."""
+
+    number: int
+    members: list[Node]
+    form: Form
+    size: int
+    domain: Domain | None
+    before: int = 0  # bit set: every group that must run earlier
+    rows: set[Node] = field(default_factory=set)  # members with one element per row of the domain
+    refusals: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Partition:
+    groups: list[Group]
+    refusals: list[str]
+
+
+def partition(roots: list[Node], fuse: bool = True) -> Partition:
+    """Groups in an order they can be launched in, and why neighbours were not joined."""
+    order = toposort(roots)
+    anchors = choose_anchors(order, roots, fuse)
+    stored = set(anchors)
+    accesses = {anchor: reads_of(anchor, stored) for anchor in anchors}
+    drafts = Merger(anchors, accesses, set(roots))
+    if fuse:
+        drafts.merge_all()
+    return Partition(drafts.groups(), drafts.refusals)
+
+
+# -- anchors ------------------------------------------------------------------------------------------
+def is_source(node: Node) -> bool:
+    return node.op.kind is Kind.SOURCE
+
+
+def runs_in_library(node: Node) -> bool:
+    """Ops no kernel evaluates element by element."""
+    return node.op in BY_LIBRARY or node.op is ops.SCATTER or node.op.kind in (Kind.SCAN, Kind.LIBRARY, Kind.TRANSFER)
+
+
+def bases(node: Node) -> list[Node]:
+    """What a chain of movement ops starts from."""
+    found: list[Node] = []
+    stack = [node]
+    while stack:
+        n = stack.pop()
+        if n.op.kind is Kind.MOVEMENT:
+            stack.extend(n.src)
+        elif n not in found:
+            found.append(n)
+    return found
+
+
+def choose_anchors(order: list[Node], roots: list[Node], fuse: bool) -> list[Node]:
+    """The nodes that may be stored, sources first."""
+    readers: dict[Node, set[Node]] = defaultdict(set)
+    needed_whole: set[Node] = set()
+    for node in order:
+        if node.op.kind is Kind.MOVEMENT or is_source(node):
+            continue
+        for source in node.src:
+            for base in bases(source):
+                readers[base].add(node)
+                if node.op.kind in WHOLE or runs_in_library(node):
+                    needed_whole.add(base)
+    forced = {r for r in roots if r.op is not ops.BUFFER}
+    anchors: list[Node] = []
+    is_anchor: set[Node] = set()
+    loads: dict[Node, frozenset[Node]] = {}
+    work: dict[Node, int] = {}
+    for node in order:
+        if node.op in (ops.CONST, ops.IOTA) and node not in forced:
+            loads[node], work[node] = frozenset(), 0
+            continue
+        if node.op is ops.BUFFER:
+            loads[node], work[node] = frozenset((node,)), 0
+            continue
+        read = frozenset().union(*(loads[s] for s in node.src))
+        effort = sum(work[s] for s in node.src) + (node.op.kind is not Kind.MOVEMENT)
+        plain = node.op.kind in (Kind.POINTWISE, Kind.MOVEMENT) or node.op is ops.GATHER
+        stored = (
+            node in forced
+            or not plain
+            or runs_in_library(node)
+            or (node in needed_whole and node.op.kind is not Kind.MOVEMENT)
+            or (not fuse and node.op.kind is not Kind.MOVEMENT)
+            or effort > MAX_OPS
+            or len(read) > MAX_POINTERS // 2
+            or (node.op.kind is not Kind.MOVEMENT and _pays_to_store(node, read, len(readers[node])))
+        )
+        if stored:
+            anchors.append(node)
+            is_anchor.add(node)
+            loads[node], work[node] = frozenset((node,)), 0
+        else:
+            loads[node], work[node] = read, effort
+    return anchors
+
+
+def _pays_to_store(node: Node, read: frozenset[Node], readers: int) -> bool:
+    """One write and a read for each reader, against every reader reading what this is computed from."""
+    if readers < 2:
+        return False
+    cone = sum(min(r.numel, node.numel) * r.dtype.itemsize for r in read)
+    return cone * readers > node.nbytes * (1 + readers)
+
+
+# -- accesses -----------------------------------------------------------------------------------------
+Accesses = dict[Node, set[ix.Expr]]
+
+
+def space_of(anchor: Node) -> tuple[int, ...]:
+    """The shape an anchor is computed over: of a reduction, what it reduces."""
+    return anchor.src[0].shape if anchor.op.kind is Kind.REDUCE else anchor.shape
+
+
+def linear_variable(size: int) -> ix.Expr:
+    return ix.var("linear", size)
+
+
+def reads_of(anchor: Node, anchors: set[Node]) -> Accesses:
+    """Each anchor and buffer it reads, with the linear indices it is read at, over the anchor's own space."""
+    return _Reader(anchor, anchors).found
+
+
+class _Reader:
+    def __init__(self, anchor: Node, anchors: set[Node]) -> None:
+        self.anchors = anchors
+        self.found: Accesses = defaultdict(set)
+        self._seen: set[tuple[Node, tuple[ix.Expr, ...]]] = set()
+        self._gathered = 0
+        if anchor.op.kind in WHOLE or runs_in_library(anchor):
+            for source in anchor.src:
+                for base in bases(source):
+                    if base.op not in (ops.CONST, ops.IOTA) or base in anchors:
+                        self.found[base].add(ix.const(-1))  # at elements that only the op knows
+            return
+        size = 1
+        for n in space_of(anchor):
+            size *= n
+        linear = linear_variable(size)
+        if anchor.op.kind is Kind.REDUCE:
+            self.visit(anchor.src[0], ix.unravel(linear, anchor.src[0].shape))
+        else:
+            self.enter(anchor, ix.unravel(linear, anchor.shape))
+
+    def visit(self, node: Node, index: tuple[ix.Expr, ...]) -> None:
+        if node in self.anchors or node.op is ops.BUFFER:
+            self.found[node].add(ix.ravel(index, node.shape))
+        elif node.op is not ops.CONST and (node, index) not in self._seen:
+            self._seen.add((node, index))
+            self.enter(node, index)
+
+    def enter(self, node: Node, index: tuple[ix.Expr, ...]) -> None:
+        """The accesses of the sources of `node`."""
+        if node.op is ops.PAD:
+            self.visit(node.src[0], tuple(at - before for at, (before, _) in zip(index, node.arg[0], strict=True)))
+        elif node.op is ops.CONCAT:
+            start = 0
+            for source in node.src:
+                at = index[node.arg] - start
+                self.visit(source, (*index[: node.arg], at, *index[node.arg + 1 :]))
+                start += source.shape[node.arg]
+        elif node.op is ops.GATHER:
+            data, positions = node.src
+            self.visit(positions, index)
+            self._gathered += 1
+            chosen = ix.var(f"gathered{self._gathered}", data.shape[node.arg])
+            self.visit(data, (*index[: node.arg], chosen, *index[node.arg + 1 :]))
+        elif node.op.kind is Kind.MOVEMENT:
+            self.visit(node.src[0], source_index(node, index))
+        else:
+            for source in node.src:
+                self.visit(source, index)
+
+
+# -- merging ------------------------------------------------------------------------------------------
+class Merger:
+    """Drafts, joined pairwise. Every refusal leaves a reason."""
+
+    def __init__(self, anchors: list[Node], accesses: dict[Node, Accesses], roots: set[Node]) -> None:
+        self.anchors = anchors
+        self.accesses = accesses
+        self.roots = roots
+        self.draft_of: dict[Node, Draft] = {}
+        self.readers: dict[Node, list[Node]] = defaultdict(list)
+        self.refusals: list[str] = []
+        self.alive: dict[int, Draft] = {}
+        for number, anchor in enumerate(anchors):
+            draft = Draft(number, [anchor], form_of(anchor), _size(anchor), _domain(anchor))
+            if draft.domain is not None:
+                draft.rows.add(anchor)
+            for base in accesses[anchor]:
+                self.readers[base].append(anchor)
+                if base in self.draft_of:
+                    earlier = self.draft_of[base]
+                    draft.before |= earlier.before | (1 << earlier.number)
+            self.draft_of[anchor] = draft
+            self.alive[number] = draft
+
+    def merge_all(self) -> None:
+        self.merge_producers(only_products=True)
+        self.merge_producers(only_products=False)
+        self.merge_siblings()
+        self.merge_producers(only_products=False)
+
+    # -- which pairs
+    def merge_producers(self, only_products: bool) -> None:
+        """Each group, in order, with the groups it reads, the most bytes first."""
+        for anchor in self.anchors:
+            draft = self.draft_of[anchor]
+            while True:
+                candidates: dict[int, int] = defaultdict(int)
+                for member in draft.members:
+                    for base in self.accesses[member]:
+                        producer = self.draft_of.get(base)
+                        if producer is not None and producer is not draft and (producer.form is Form.PRODUCT) == only_products:
+                            candidates[producer.number] += base.nbytes
+                for number in sorted(candidates, key=lambda n: (-candidates[n], n)):
+                    if self.try_join(self.alive[number], draft):
+                        draft = self.draft_of[anchor]
+                        break
+                else:
+                    break
+
+    def merge_siblings(self) -> None:
+        """Groups that read the same memory at the same elements, or wait for the same group."""
+        for anchor in self.anchors:
+            draft = self.draft_of[anchor]
+            if draft.form is not Form.LOOP:
+                continue
+            for base in list(self.accesses[anchor]):
+                if min(base.numel, draft.size) < base.numel:
+                    continue
+                for reader in self.readers[base]:
+                    other, draft = self.draft_of[reader], self.draft_of[anchor]
+                    if (
+                        other is not draft
+                        and other.form is Form.LOOP
+                        and other.domain == draft.domain
+                        and other.size == draft.size
+                        and self.accesses[reader][base] == self.accesses[anchor][base]
+                    ):
+                        self.try_join(draft, other)
+            self._merge_followers(anchor)
+
+    def _merge_followers(self, anchor: Node) -> None:
+        """Reductions of one domain behind the same group: their kernels are too small to stand alone."""
+        draft = self.draft_of[anchor]
+        if draft.domain is None:
+            return
+        for base in list(self.accesses[anchor]):
+            producer = self.draft_of.get(base)
+            if producer is None or producer is draft:
+                continue
+            for member in producer.members:
+                for reader in self.readers[member]:
+                    other, draft = self.draft_of[reader], self.draft_of[anchor]
+                    if other is not draft and other.form is Form.LOOP and other.domain == draft.domain:
+                        self.try_join(draft, other)
+
+    # -- whether and how
+    def try_join(self, first: Draft, second: Draft) -> bool:
+        """Join two drafts (`first` may produce what `second` reads) unless there is a reason not to."""
+        reason = self.refusal(first, second)
+        if reason is None:
+            self.join(first, second)
+            return True
+        a, b = first.members[-1], second.members[-1]
+        self.refusals.append(f"{a.op.name} ({show_line(a.where)}) and {b.op.name} ({show_line(b.where)}): {reason}")
+        return False
+
+    def refusal(self, first: Draft, second: Draft) -> str | None:
+        if second.form is not Form.LOOP or first.form not in (Form.LOOP, Form.PRODUCT):
+            return f"a {first.form.value} and a {second.form.value} have no common kernel"
+        if first.form is Form.PRODUCT and (second.domain is not None or second.size != first.size):
+            return "only what is elementwise over the product can follow it in its kernel"
+        if self._path_between(first, second):
+            return "another kernel must run between them"
+        joined = _joint_domain(first, second)
+        if isinstance(joined, str):
+            return joined
+        domain, rows = joined
+        for reader in second.members:
+            for base, at in self.accesses[reader].items():
+                if self.draft_of.get(base) is first:
+                    reason = _crossing(reader, base, at, domain, rows)
+                    if reason is not None:
+                        return reason
+        members = [*first.members, *second.members]
+        if self._pointers(members) > MAX_POINTERS:
+            return f"together they would take more than {MAX_POINTERS} pointers"
+        return None
+
+    def _path_between(self, first: Draft, second: Draft) -> bool:
+        """Whether some third group runs after one and before the other."""
+        for low, high in ((first, second), (second, first)):
+            for member in high.members:
+                for base in self.accesses[member]:
+                    middle = self.draft_of.get(base)
+                    if middle is not None and middle not in (low, high) and middle.before >> low.number & 1:
+                        return True
+        return False
+
+    def _pointers(self, members: list[Node]) -> int:
+        inside = set(members)
+        read = {b for m in members for b in self.accesses[m] if b not in inside}
+        written = [m for m in members if self._is_stored(m, inside)]
+        return len(read) + len(written)
+
+    def _is_stored(self, member: Node, inside: set[Node]) -> bool:
+        return member in self.roots or any(r not in inside for r in self.readers[member])
+
+    def join(self, first: Draft, second: Draft) -> None:
+        joined = _joint_domain(first, second)
+        assert not isinstance(joined, str)
+        domain, rows = joined
+        gone, kept = second, first
+        bit, gone_bit = 1 << kept.number, 1 << gone.number
+        kept.members = sorted({*first.members, *second.members}, key=self._position)
+        kept.domain, kept.rows = domain, rows
+        kept.size = domain.size if domain is not None else first.size
+        kept.before = (first.before | second.before) & ~(bit | gone_bit)
+        for member in gone.members:
+            self.draft_of[member] = kept
+        del self.alive[gone.number]
+        follows = kept.before | bit
+        for draft in self.alive.values():
+            if draft is not kept and draft.before & (bit | gone_bit):
+                draft.before = (draft.before | follows) & ~gone_bit
+        # whoever ran after the group that is gone runs after the joint one
+
+    def _position(self, node: Node) -> int:
+        if not hasattr(self, "_positions"):
+            self._positions = {a: i for i, a in enumerate(self.anchors)}
+        return self._positions[node]
+
+    # -- the result
+    def groups(self) -> list[Group]:
+        """Groups in launch order: a group's number of predecessors orders them."""
+        made: list[Group] = []
+        placed: set[int] = set()
+        waiting = sorted(self.alive.values(), key=lambda d: self._position(d.members[-1]))
+        while waiting:
+            ready = [d for d in waiting if all(self._done(d, b, placed) for m in d.members for b in self.accesses[m])]
+            assert ready, "groups depend on each other in a circle"
+            for draft in ready:
+                placed.add(draft.number)
+                made.append(self.finished(draft))
+            waiting = [d for d in waiting if d.number not in placed]
+        return made
+
+    def _done(self, draft: Draft, base: Node, placed: set[int]) -> bool:
+        producer = self.draft_of.get(base)
+        return producer is None or producer is draft or producer.number in placed
+
+    def finished(self, draft: Draft) -> Group:
+        inside = set(draft.members)
+        inputs = list(dict.fromkeys(b for m in draft.members for b in self.accesses[m] if b not in inside))
+        stored = tuple(m for m in draft.members if self._is_stored(m, inside))
+        return Group(draft.form, tuple(draft.members), stored, tuple(inputs), draft.domain, draft.size)
+
+
+def form_of(anchor: Node) -> Form:
+    if runs_in_library(anchor):
+        return Form.LIBRARY
+    if anchor.op.kind is Kind.CONTRACT:
+        return Form.PRODUCT
+    return Form.ATTENTION if anchor.op.kind is Kind.ATTENTION else Form.LOOP
+
+
+def _size(anchor: Node) -> int:
+    size = 1
+    for n in space_of(anchor):
+        size *= n
+    return size
+
+
+def _domain(anchor: Node) -> Domain | None:
+    if anchor.op.kind is not Kind.REDUCE:
+        return None
+    return domain_of(anchor.src[0].shape, anchor.arg)
+
+
+def _joint_domain(first: Draft, second: Draft) -> tuple[Domain | None, set[Node]] | str:
+    """The common iteration space and which members are one a row, or why there is none."""
+    if first.domain is not None and second.domain is not None:
+        if first.domain != second.domain:
+            return f"they iterate differently: {first.domain.dims} and {second.domain.dims}"
+        return first.domain, first.rows | second.rows
+    domain = first.domain or second.domain
+    if domain is None:
+        if first.size != second.size:
+            return f"they have {first.size} and {second.size} elements"
+        return None, set()
+    reducing, plain = (first, second) if first.domain is not None else (second, first)
+    if plain.size == domain.size:
+        return domain, set(reducing.rows)
+    if plain.size == domain.kept:
+        return domain, reducing.rows | set(plain.members)
+    return f"{plain.size} elements fit neither the rows nor the whole of {domain.dims}"
+
+
+def _crossing(reader: Node, base: Node, at: set[ix.Expr], domain: Domain | None, rows: set[Node]) -> str | None:
+    """Why `reader` can't take `base` from a register: it wants another thread's element."""
+    over_rows = reader in rows and reader.op.kind is not Kind.REDUCE
+    linear = linear_variable(_size(reader))
+    if base in rows:
+        assert domain is not None
+        wanted = linear if over_rows else domain.kept_part(linear)
+    elif over_rows:
+        return "a value of a row can't take single elements of the whole"
+    else:
+        wanted = linear
+    if at == {wanted}:
+        return None
+    other = next(iter(at - {wanted}), wanted)
+    return f"{base.op.name} is read at {ix.render(other)}, not at {ix.render(wanted)}"

@@ -1,0 +1,124 @@
+"""Mixed precision: takes the Nodes an operation was given, returns them in the dtype that autocast wants.
+
+Three kinds of operations, as torch documents them: matrix products run in the lower precision, what needs
+range or accuracy runs in float32, everything else in the dtypes it was given. The state belongs to a
+device type: `autocast("cuda")` leaves work on the CPU alone. A weight's cast is one node however often
+it is asked for, so nothing needs a cache.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from typing import Any, TypeVar
+
+from lazygrad.dtype import DType, bfloat16, float16, float32, float64
+from lazygrad.errors import at_user_line
+from lazygrad.ir import build
+from lazygrad.ir.node import Node
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# torch's "ops that autocast to float32", by device type
+_LOSSES = (
+    "binary_cross_entropy_with_logits cosine_embedding_loss cross_entropy hinge_embedding_loss kl_div l1_loss "
+    "margin_ranking_loss mse_loss multilabel_margin_loss multi_margin_loss nll_loss poisson_nll_loss "
+    "smooth_l1_loss soft_margin_loss triplet_margin_loss huber_loss"
+)
+FLOAT32_OPS: dict[str, frozenset[str]] = {
+    "cuda": frozenset(
+        (
+            "acos asin cosh cosine_similarity cdist cumprod cumsum dist erfinv exp expm1 group_norm layer_norm "
+            "log log10 log_softmax log1p log2 norm normalize pdist pow prod reciprocal rsqrt sinh softmax softmin "
+            "softplus sum renorm tan rms_norm " + _LOSSES
+        ).split()
+    ),
+    "cpu": frozenset(("prod quantile cdist trace binary_cross_entropy " + _LOSSES).split()),
+}
+
+State = tuple[bool, DType]
+_states: ContextVar[dict[str, State]] = ContextVar("lazygrad_autocast", default={})  # noqa: B039 - never mutated
+_defaults: dict[str, DType] = {"cuda": float16, "cpu": bfloat16}
+
+
+def active_dtype(device_type: str) -> DType | None:
+    """The lower precision in force for this type of device, or None."""
+    enabled, dtype = _states.get().get(device_type, (False, float32))
+    return dtype if enabled else None
+
+
+def is_autocast_enabled(device_type: str = "cuda") -> bool:
+    return active_dtype(device_type) is not None
+
+
+def get_autocast_dtype(device_type: str) -> DType:
+    """The dtype that autocast on this type of device uses where none is given."""
+    return _states.get().get(device_type, (False, _defaults[device_type]))[1]
+
+
+def autocast_operands(*nodes: Node) -> tuple[Node, ...]:
+    """Operands of a matrix product (linear, matmul, convolution, attention, ...): floats in the lower
+    precision where autocast is on. float64 and integers stay, as in torch."""
+    dtype = active_dtype(nodes[0].device.type) if _states.get() else None
+    if dtype is None:
+        return nodes
+    return tuple(build.cast(n, dtype) if _eligible(n) else n for n in nodes)
+
+
+def float32_operands(name: str, *nodes: Node) -> tuple[Node, ...]:
+    """Operands of the operation called `name`: halves become float32 if it is on torch's float32 list."""
+    states = _states.get()
+    if not states:
+        return nodes
+    device = nodes[0].device.type
+    if active_dtype(device) is None or name not in FLOAT32_OPS[device]:
+        return nodes
+    return tuple(build.cast(n, float32) if _eligible(n) else n for n in nodes)
+
+
+def _eligible(node: Node) -> bool:
+    return node.dtype.is_floating_point and node.dtype is not float64
+
+
+class autocast:
+    """`with autocast("cuda", dtype=bfloat16):` or as a decorator. Nests; enabled=False switches it off inside.
+
+    RuntimeError for a device type or a dtype that has no lower precision.
+    """
+
+    def __init__(
+        self,
+        device_type: str,
+        dtype: DType | None = None,
+        enabled: bool = True,
+        cache_enabled: bool | None = None,
+    ) -> None:
+        if device_type not in _defaults:
+            raise RuntimeError(
+                at_user_line(f"User specified an unsupported autocast device_type '{device_type}'")
+            )
+        chosen = get_autocast_dtype(device_type) if dtype is None else dtype
+        if enabled and chosen not in (float16, bfloat16):
+            raise RuntimeError(
+                at_user_line(f"autocast: expected dtype float16 or bfloat16, got {getattr(chosen, 'name', chosen)}")
+            )
+        self.device = device_type
+        self.fast_dtype = chosen
+        self._enabled = enabled
+        self._tokens: list[Token[dict[str, State]]] = []
+
+    def __enter__(self) -> autocast:
+        self._tokens.append(_states.set({**_states.get(), self.device: (self._enabled, self.fast_dtype)}))
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        _states.reset(self._tokens.pop())
+
+    def __call__(self, function: F) -> F:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return function(*args, **kwargs)
+
+        return wrapped  # type: ignore[return-value]

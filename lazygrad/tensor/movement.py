@@ -1,0 +1,493 @@
+"""Views: the same elements under another shape. A write through a view is seen by its base, and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from lazygrad.dtype import DType
+from lazygrad.errors import at_user_line
+from lazygrad.ir import build
+from lazygrad.ir import op as ops
+from lazygrad.ir.node import Node
+from lazygrad.shape import Shape, resolve_reshape
+from lazygrad.tensor.arguments import axes_of, axis_of, check_tensor, integer, integers, ordered_axes
+from lazygrad.tensor.core import TensorBase
+from lazygrad.tensor.layout import embed, inverse, narrowed, whole, windows
+from lazygrad.tensor.size import Size
+
+if TYPE_CHECKING:
+    from lazygrad.tensor import Tensor
+
+
+def reshaped(tensor: TensorBase, shape: Shape) -> Tensor:
+    """A view of another shape."""
+    return tensor._viewed(lambda node: build.reshape(node, shape), lambda base, v: build.reshape(v, base.shape))
+
+
+def permuted(tensor: TensorBase, axes: Shape) -> Tensor:
+    """A view with its dimensions in another order."""
+    return tensor._viewed(lambda node: build.permute(node, axes), lambda base, v: build.permute(v, inverse(axes)))
+
+
+def sliced(tensor: TensorBase, axis: int, start: int, stop: int, step: int = 1) -> Tensor:
+    """A view of start:stop:step along `axis`."""
+    bounds = whole(tensor.node.shape)
+    bounds[axis] = (start, stop, step)
+    return tensor._viewed(lambda node: build.slice_(node, bounds), lambda base, v: embed(base, v, bounds))
+
+
+def _overlapping(base: Node, value: Node) -> NoReturn:
+    raise RuntimeError(
+        at_user_line(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory "
+            "location. Please clone() the tensor before performing the operation."
+        )
+    )
+
+
+class Movement(TensorBase):
+    __slots__ = ()
+
+    # -- another shape, the same row-major order
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same elements under another shape; one size may be -1. RuntimeError where sizes don't agree."""
+        return reshaped(self, resolve_reshape(self.node.shape, integers(shape, "reshape()")))
+
+    def view(self, *shape: Any) -> Tensor:
+        """As reshape; view(dtype) reads the same bytes as another dtype."""
+        if len(shape) == 1 and isinstance(shape[0], DType):
+            return _view_as_dtype(self, shape[0])
+        return reshaped(self, resolve_reshape(self.node.shape, integers(shape, "view()")))
+
+    def view_as(self, other: Tensor) -> Tensor:
+        """self.view(other.size())."""
+        return self.view(other.shape)
+
+    def reshape_as(self, other: Tensor) -> Tensor:
+        """self.reshape(other.size())."""
+        return self.reshape(other.shape)
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """Dimensions start_dim..end_dim as one. RuntimeError where start comes after end."""
+        shape = self.node.shape
+        start = axis_of(self.node, start_dim, "flatten")
+        end = axis_of(self.node, end_dim, "flatten")
+        if start > end:
+            raise RuntimeError(at_user_line("flatten() has invalid args: start_dim cannot come after end_dim"))
+        if not shape:
+            return reshaped(self, (1,))
+        return reshaped(self, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
+
+    def ravel(self) -> Tensor:
+        """As one dimension."""
+        return reshaped(self, (self.node.numel,))
+
+    def unflatten(self, dim: int, sizes: Any) -> Tensor:
+        """One dimension as several; one of `sizes` may be -1."""
+        shape = self.node.shape
+        axis = axis_of(self.node, dim, "unflatten")
+        wanted = integers((sizes,), "unflatten()")
+        if not wanted:
+            raise RuntimeError(at_user_line("unflatten: sizes must be non-empty"))
+        rest = math.prod(n for n in wanted if n != -1)
+        fits = shape[axis] % rest == 0 if -1 in wanted and rest else rest == shape[axis]
+        if not fits or wanted.count(-1) > 1:
+            raise RuntimeError(
+                at_user_line(
+                    f"unflatten: Provided sizes {list(wanted)} don't multiply up to the size of dim {axis} "
+                    f"({shape[axis]}) in the input tensor"
+                )
+            )
+        filled = tuple(shape[axis] // rest if n == -1 else n for n in wanted)
+        return reshaped(self, (*shape[:axis], *filled, *shape[axis + 1 :]))
+
+    def squeeze(self, dim: Any = None) -> Tensor:
+        """Without dimensions of size 1: all, or those among `dim`."""
+        shape = self.node.shape
+        if dim is None:
+            return reshaped(self, tuple(n for n in shape if n != 1))
+        axes = axes_of(self.node, dim, "squeeze") if not _is_empty(dim) else ()
+        return reshaped(self, tuple(n for i, n in enumerate(shape) if n != 1 or i not in axes))
+
+    def unsqueeze(self, dim: int) -> Tensor:
+        """With a new dimension of size 1 at `dim`."""
+        axis = axis_of(self.node, dim, "unsqueeze", extra=1)
+        shape = self.node.shape
+        return reshaped(self, (*shape[:axis], 1, *shape[axis:]))
+
+    # -- another order of dimensions
+    def permute(self, *dims: Any) -> Tensor:
+        """Dimensions in the order given. RuntimeError where their number differs."""
+        listed = integers(dims, "permute()")
+        if len(listed) != self.node.ndim:
+            raise RuntimeError(
+                at_user_line(
+                    "permute: number of dimensions in the tensor input does not match the length of the "
+                    f"desired ordering of dimensions i.e. input.dim() = {self.node.ndim} is not equal to "
+                    f"len(dims) = {len(listed)}"
+                )
+            )
+        return permuted(self, ordered_axes(self.node, listed, "permute"))
+
+    def transpose(self, dim0: int, dim1: int) -> Tensor:
+        """Two dimensions swapped."""
+        a, b = axis_of(self.node, dim0, "transpose"), axis_of(self.node, dim1, "transpose")
+        axes = list(range(self.node.ndim))
+        if axes:
+            axes[a], axes[b] = axes[b], axes[a]
+        return permuted(self, tuple(axes))
+
+    swapaxes = transpose
+    swapdims = transpose
+
+    def t(self) -> Tensor:
+        """The transpose of a matrix; a vector or scalar as it is. RuntimeError above 2 dimensions."""
+        if self.node.ndim > 2:
+            raise RuntimeError(at_user_line(f"t() expects a tensor with <= 2 dimensions, but self is {self.node.ndim}D"))
+        return permuted(self, tuple(reversed(range(self.node.ndim))))
+
+    @property
+    def T(self) -> Tensor:
+        """All dimensions reversed."""
+        return permuted(self, tuple(reversed(range(self.node.ndim))))
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two dimensions swapped. RuntimeError below 2 dimensions."""
+        if self.node.ndim < 2:
+            raise RuntimeError(
+                at_user_line(f"tensor.mT is only supported on matrices or batches of matrices. Got {self.node.ndim}-D tensor.")
+            )
+        return self.transpose(-2, -1)
+
+    H = mT
+    mH = mT
+
+    def adjoint(self) -> Tensor:
+        """The last two dimensions swapped: lazygrad has no complex numbers."""
+        return self.mT
+
+    def movedim(self, source: Any, destination: Any) -> Tensor:
+        """Dimensions `source` put at `destination`, the others in order."""
+        sources = [source] if hasattr(source, "__index__") else list(source)
+        targets = [destination] if hasattr(destination, "__index__") else list(destination)
+        if len(sources) != len(targets):
+            raise RuntimeError(
+                at_user_line(
+                    f"movedim: Invalid source or destination dims: source ({sources} dims) should contain the same "
+                    f"number of dims as destination ({targets} dims)"
+                )
+            )
+        from_ = ordered_axes(self.node, sources, "movedim")
+        to = ordered_axes(self.node, targets, "movedim")
+        placed = dict(zip(to, from_, strict=True))
+        rest = iter(i for i in range(self.node.ndim) if i not in from_)
+        return permuted(self, tuple(placed[i] if i in placed else next(rest) for i in range(self.node.ndim)))
+
+    moveaxis = movedim
+
+    # -- the same element in many places
+    def expand(self, *sizes: Any) -> Tensor:
+        """Dimensions of size 1 (and new leading ones) enlarged without a copy; -1 keeps a size."""
+        listed = integers(sizes, "expand()")
+        shape = self.node.shape
+        lead = len(listed) - len(shape)
+        if lead < 0:
+            raise RuntimeError(
+                at_user_line(
+                    f"expand({list(shape)}, size={list(listed)}): the number of sizes provided ({len(listed)}) must be "
+                    f"greater or equal to the number of dimensions in the tensor ({len(shape)})"
+                )
+            )
+        target = []
+        for i, size in enumerate(listed):
+            have = shape[i - lead] if i >= lead else None
+            if size == -1 and have is None:
+                raise RuntimeError(
+                    at_user_line(f"expand: The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {i}")
+                )
+            if have is not None and size != -1 and have not in (1, size):
+                raise RuntimeError(
+                    at_user_line(
+                        f"The expanded size of the tensor ({size}) must match the existing size ({have}) at "
+                        f"non-singleton dimension {i}.  Target sizes: {list(listed)}.  Tensor sizes: {list(shape)}"
+                    )
+                )
+            target.append(have if size == -1 and have is not None else size)
+        wanted = tuple(target)
+        if math.prod(wanted) == math.prod(shape):
+            return reshaped(self, wanted)
+        return self._viewed(lambda node: build.expand(node, wanted), _overlapping)
+
+    def expand_as(self, other: Tensor) -> Tensor:
+        """self.expand(other.size())."""
+        return self.expand(other.shape)
+
+    def broadcast_to(self, size: Any) -> Tensor:
+        """As expand."""
+        return self.expand(size)
+
+    # -- parts
+    def select(self, dim: int, index: int) -> Tensor:
+        """The slice at `index` of `dim`, without that dimension. IndexError out of range."""
+        if not self.node.ndim:
+            raise IndexError(at_user_line("select() cannot be applied to a 0-dim tensor."))
+        axis = axis_of(self.node, dim, "select")
+        size, place = self.node.shape[axis], integer(index, "select()")
+        if not -size <= place < size:
+            raise IndexError(
+                at_user_line(
+                    f"select(): index {place} out of range for tensor of size {list(self.node.shape)} at dimension {axis}"
+                )
+            )
+        place %= size
+        part = sliced(self, axis, place, place + 1)
+        return reshaped(part, tuple(n for i, n in enumerate(self.node.shape) if i != axis))
+
+    def narrow(self, dim: int, start: Any, length: int) -> Tensor:
+        """`length` elements of `dim` from `start`. RuntimeError where they don't lie inside."""
+        if not self.node.ndim:
+            raise RuntimeError(at_user_line("narrow() cannot be applied to a 0-dim tensor."))
+        axis = axis_of(self.node, dim, "narrow")
+        size, first, count = self.node.shape[axis], integer(start, "narrow()"), integer(length, "narrow()")
+        if count < 0:
+            raise RuntimeError(at_user_line("narrow(): length must be non-negative."))
+        if not -size <= first <= size:
+            raise IndexError(at_user_line(f"Dimension out of range (expected to be in range of [{-size}, {size}], but got {first})"))
+        first += size if first < 0 else 0
+        if first + count > size:
+            raise RuntimeError(at_user_line(f"start ({first}) + length ({count}) exceeds dimension size ({size})."))
+        return sliced(self, axis, first, first + count)
+
+    def split(self, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
+        """Pieces of `split_size` (the last may be smaller), or of the sizes listed."""
+        axis = self._split_axis(dim, "split")
+        size = self.node.shape[axis]
+        if not hasattr(split_size, "__index__"):
+            lengths = list(integers((split_size,), "split()"))
+            if sum(lengths) != size or any(n < 0 for n in lengths):
+                raise RuntimeError(
+                    at_user_line(
+                        "split_with_sizes expects split_sizes to sum exactly to "
+                        f"{size} (input tensor's size at dimension {axis}), but got split_sizes={lengths}"
+                    )
+                )
+            return self._pieces(axis, lengths)
+        step = integer(split_size, "split()")
+        if step < 0 or (step == 0 and size):
+            raise RuntimeError(at_user_line(f"split expects split_size be non-negative, but got split_size={step}"))
+        if size == 0:
+            return (sliced(self, axis, 0, 0),)
+        return self._pieces(axis, [min(step, size - start) for start in range(0, size, step)])
+
+    split_with_sizes = split
+
+    def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+        """At most `chunks` pieces of equal size, the last may be smaller."""
+        axis = self._split_axis(dim, "chunk")
+        if chunks <= 0:
+            raise RuntimeError(at_user_line(f"chunk expects `chunks` to be greater than 0, got: {chunks}"))
+        size = self.node.shape[axis]
+        if size == 0:
+            return self._pieces(axis, [0] * chunks)
+        step = -(-size // chunks)
+        return self._pieces(axis, [min(step, size - start) for start in range(0, size, step)])
+
+    def tensor_split(self, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+        """Exactly that many pieces whose sizes differ by at most 1, or pieces cut before the given indices."""
+        axis = self._split_axis(dim, "tensor_split")
+        size = self.node.shape[axis]
+        if getattr(indices_or_sections, "ndim", 0) or not hasattr(indices_or_sections, "__index__"):
+            cuts = [0, *integers((indices_or_sections,), "tensor_split()"), size]
+            places = [max(0, min(size, c + size if c < 0 else c)) for c in cuts]
+            pairs = zip(places[:-1], places[1:], strict=True)
+            return tuple(sliced(self, axis, start, max(start, stop)) for start, stop in pairs)
+        sections = integer(indices_or_sections, "tensor_split()")
+        if sections <= 0:
+            raise RuntimeError(at_user_line(f"number of sections must be larger than 0, got {sections}"))
+        each, longer = divmod(size, sections)
+        return self._pieces(axis, [each + (i < longer) for i in range(sections)])
+
+    def hsplit(self, indices_or_sections: Any) -> tuple[Tensor, ...]:
+        """tensor_split along dimension 1 (0 for vectors)."""
+        return self.tensor_split(indices_or_sections, 0 if self.node.ndim == 1 else 1)
+
+    def vsplit(self, indices_or_sections: Any) -> tuple[Tensor, ...]:
+        """tensor_split along dimension 0."""
+        return self.tensor_split(indices_or_sections, 0)
+
+    def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
+        """Every slice along `dim`, without that dimension."""
+        axis = self._split_axis(dim, "unbind")
+        return tuple(self.select(axis, i) for i in range(self.node.shape[axis]))
+
+    def _split_axis(self, dim: int, name: str) -> int:
+        if not self.node.ndim:
+            raise RuntimeError(at_user_line(f"{name} expects at least a 1-dimensional tensor"))
+        return axis_of(self.node, dim, name)
+
+    def _pieces(self, axis: int, lengths: list[int]) -> tuple[Tensor, ...]:
+        start, found = 0, []
+        for length in lengths:
+            found.append(sliced(self, axis, start, start + length))
+            start += length
+        return tuple(found)
+
+    def diagonal(self, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+        """The diagonal of two dimensions as a last dimension."""
+        a, b = axis_of(self.node, dim1, "diagonal"), axis_of(self.node, dim2, "diagonal")
+        if a == b:
+            raise RuntimeError(at_user_line(f"diagonal dimensions cannot be identical {dim1}, {dim2}"))
+        moved = permuted(self, (*(i for i in range(self.node.ndim) if i not in (a, b)), a, b))
+        *lead, rows, columns = moved.node.shape
+        count = max(0, min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns))
+        flat = reshaped(moved, (*lead, rows * columns))
+        start = min(rows * columns, max(offset, -offset * columns)) if count else 0
+        stop = start + (count - 1) * (columns + 1) + 1 if count else start
+        return sliced(flat, len(lead), start, stop, columns + 1)
+
+    def unfold(self, dimension: int, size: int, step: int) -> Tensor:
+        """Windows of `size` elements every `step` along a dimension, their elements in a new last one."""
+        if not self.node.ndim:
+            if size > 1:
+                raise RuntimeError(at_user_line(f"maximum size for tensor at dimension 0 is 1 but size is {size}"))
+            return reshaped(self, (1,))
+        axis = axis_of(self.node, dimension, "unfold")
+        length = self.node.shape[axis]
+        if size > length or size < 0:
+            raise RuntimeError(at_user_line(f"maximum size for tensor at dimension {axis} is {length} but size is {size}"))
+        if step <= 0:
+            raise RuntimeError(at_user_line(f"step is {step} but must be > 0"))
+        count = (length - size) // step + 1
+        if size <= step:  # windows side by side: a slice of the line cut into rows, written as any view
+            covered = sliced(self, axis, 0, (count - 1) * step + size)
+            if size < step and count > 1:
+                return _spaced_windows(self, axis, size, step)
+            shape = covered.node.shape
+            cut = reshaped(covered, (*shape[:axis], count, size, *shape[axis + 1 :]))
+            return cut.movedim(axis + 1, -1)
+        return self._viewed(lambda node: windows(node, axis, size, step), _overlapping)
+
+    # -- in place on the shape alone
+    def _become(self, view: TensorBase) -> Tensor:
+        self._path, self._view = view._path, None
+        return self  # type: ignore[return-value]
+
+    def unsqueeze_(self, dim: int) -> Tensor:
+        """In-place unsqueeze()."""
+        return self._become(self.unsqueeze(dim))
+
+    def squeeze_(self, dim: Any = None) -> Tensor:
+        """In-place squeeze()."""
+        return self._become(self.squeeze(dim))
+
+    def transpose_(self, dim0: int, dim1: int) -> Tensor:
+        """In-place transpose()."""
+        return self._become(self.transpose(dim0, dim1))
+
+    swapaxes_ = transpose_
+    swapdims_ = transpose_
+
+    def t_(self) -> Tensor:
+        """In-place t()."""
+        return self._become(self.t())
+
+
+def _is_empty(dims: Any) -> bool:
+    return isinstance(dims, (tuple, list)) and not dims
+
+
+def _spaced_windows(tensor: TensorBase, axis: int, size: int, step: int) -> Tensor:
+    """Windows that leave gaps: each of their columns is a strided slice of the base."""
+
+    def leave(base: Node, value: Node) -> Node:
+        for i in range(size):
+            part = narrowed(value, value.ndim - 1, i, i + 1)
+            bounds = whole(base.shape)
+            count = value.shape[axis]
+            bounds[axis] = (i, i + (count - 1) * step + 1, step)
+            base = embed(base, build.reshape(part, value.shape[:-1]), bounds)
+        return base
+
+    return tensor._viewed(lambda node: windows(node, axis, size, step), leave)
+
+
+def _view_as_dtype(tensor: TensorBase, dtype: DType) -> Tensor:
+    """The same bytes as another dtype. RuntimeError where the widths differ."""
+    old = tensor.node.dtype
+    if old.itemsize != dtype.itemsize:
+        raise RuntimeError(
+            at_user_line(
+                f"view(dtype): {old.name} and {dtype.name} have elements of {old.itemsize} and {dtype.itemsize} bytes; "
+                "lazygrad reads bytes as a dtype of the same width only"
+            )
+        )
+    return tensor._viewed(
+        lambda node: build.pointwise(ops.BITCAST, node, arg=dtype),
+        lambda base, value: build.pointwise(ops.BITCAST, value, arg=base.dtype),
+    )
+
+
+def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+    """Every tensor expanded to the shape that all of them broadcast to."""
+    listed = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    shape = broadcast_shapes(*(t.shape for t in listed))
+    return tuple(t.expand(shape) for t in listed)
+
+
+def broadcast_shapes(*shapes: Any) -> Any:
+    """The shape these shapes broadcast to. RuntimeError where they don't."""
+    found: list[int] = []
+    for shape in shapes:
+        sizes = [int(shape)] if hasattr(shape, "__index__") else [int(n) for n in shape]
+        found = [1] * (len(sizes) - len(found)) + found
+        for i, size in enumerate(sizes, len(found) - len(sizes)):
+            if size == 1 or found[i] == size:
+                continue
+            if found[i] != 1:
+                raise RuntimeError(
+                    at_user_line("Shape mismatch: objects cannot be broadcast to a single shape: " + ", ".join(map(str, shapes)))
+                )
+            found[i] = size
+    return Size(found)
+
+
+def atleast_nd(count: int) -> Callable[..., Any]:
+    """The function atleast_{count}d."""
+
+    def widened(tensor: Any) -> Tensor:
+        check_tensor(tensor, f"atleast_{count}d", "input")
+        shape = tuple(tensor.node.shape)
+        if len(shape) >= count:
+            return tensor  # type: ignore[no-any-return]
+        if count == 3:
+            shape = (1, shape[0], 1) if len(shape) == 1 else (*shape, 1) if len(shape) == 2 else (1, 1, 1)
+        else:
+            shape = (1,) * (count - len(shape)) + shape
+        return reshaped(tensor, shape)
+
+    def atleast(*tensors: Any) -> Any:
+        listed = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+        found = tuple(widened(t) for t in listed)
+        return found[0] if len(tensors) == 1 and listed is tensors else found
+
+    atleast.__name__ = f"atleast_{count}d"
+    atleast.__doc__ = f"With dimensions of size 1 added, up to {count} dimensions."
+    return atleast
+
+
+atleast_1d, atleast_2d, atleast_3d = (atleast_nd(n) for n in (1, 2, 3))
+
+__all__ = [
+    "Movement",
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "broadcast_shapes",
+    "broadcast_tensors",
+    "permuted",
+    "reshaped",
+    "sliced",
+]

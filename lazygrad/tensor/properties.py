@@ -1,0 +1,128 @@
+"""What is known about a tensor without computing it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lazygrad.ir import build
+from lazygrad.shape import contiguous_strides
+from lazygrad.tensor.arguments import axis_of
+from lazygrad.tensor.core import Cell, TensorBase, wrap
+
+if TYPE_CHECKING:
+    from lazygrad.tensor import Tensor
+
+class Properties(TensorBase):
+    __slots__ = ()
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one dimension."""
+        return self.shape if dim is None else self.node.shape[axis_of(self.node, dim, "size")]
+
+    def dim(self) -> int:
+        return self.node.ndim
+
+    ndimension = dim
+
+    def numel(self) -> int:
+        return self.node.numel
+
+    nelement = numel
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Row-major strides: lazygrad composes views and shows every tensor as contiguous."""
+        strides = contiguous_strides([max(n, 1) for n in self.node.shape])
+        return strides if dim is None else strides[axis_of(self.node, dim, "stride")]
+
+    def storage_offset(self) -> int:
+        return 0
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        return True
+
+    def contiguous(self, memory_format: Any = None) -> Tensor:
+        """Itself: see stride()."""
+        return self  # type: ignore[return-value]
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    def element_size(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.node.nbytes
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    is_cpu = property(lambda self: self.device.type == "cpu")
+    is_xpu = is_mps = is_meta = is_sparse = is_quantized = is_mkldnn = property(lambda self: False)
+
+    @property
+    def layout(self) -> str:
+        return "strided"
+
+    def get_device(self) -> int:
+        """The index of the GPU; -1 on the CPU."""
+        return self.device.index if self.device.type == "cuda" else -1
+
+    def is_floating_point(self) -> bool:
+        return self.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        return False
+
+    def is_signed(self) -> bool:
+        return self.dtype.is_signed
+
+    def is_inference(self) -> bool:
+        return False
+
+    def is_same_size(self, other: Tensor) -> bool:
+        return self.shape == other.shape
+
+    def is_set_to(self, other: Tensor) -> bool:
+        """Whether both are the same view of the same memory."""
+        return self._cell is other._cell and self.node is other.node
+
+    @property
+    def real(self) -> Tensor:
+        """Itself: lazygrad has no complex numbers."""
+        return self  # type: ignore[return-value]
+
+    @property
+    def output_nr(self) -> int:
+        return 0
+
+    @property
+    def _version(self) -> int:
+        return self._cell.version
+
+    def data_ptr(self) -> int:
+        """The address of the (computed) value's memory."""
+        array = self._buffer().read()
+        return int(array.ctypes.data if hasattr(array, "ctypes") else array.data.ptr)
+
+    # -- the value without its history
+    @property
+    def data(self) -> Tensor:
+        """The same value and memory, without gradient history; assigning replaces the value."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        node = build.detach(value.node)
+        if self._path:
+            self._adopt(Cell(node), ())
+        else:
+            self._cell.node = node
+            self._cell.home = None
+            self._cell.version += 1
+
+    def clone(self, *, memory_format: Any = None) -> Tensor:
+        """A copy of its own; gradients flow through."""
+        return wrap(self.node)

@@ -1,0 +1,37 @@
+"""Where the shape of a result depends on values: the input is computed now, and level 1 of the story says so."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from lazygrad import dtype as dt
+from lazygrad.config import current
+from lazygrad.device import Device
+from lazygrad.dtype import DType
+from lazygrad.errors import show_line, user_line
+from lazygrad.ir import build
+from lazygrad.ir.node import Node
+from lazygrad.runtime.array import library
+from lazygrad.runtime.buffer import Buffer
+from lazygrad.tensor.core import TensorBase
+
+
+def computed(tensor: TensorBase, name: str) -> Any:
+    """The NumPy or CuPy array of a tensor, computed now because `name` must know it."""
+    if current().debug >= 1:
+        print(f"lazygrad: {name} computes its input now: its shape depends on values ({show_line(user_line())})", file=sys.stderr)
+    return tensor._buffer().read()
+
+
+def leaf_of(array: Any, dtype: DType, device: Device) -> Node:
+    """A node that reads an array which this call made."""
+    array = library(device.type).ascontiguousarray(array.astype(dtype.numpy, copy=False))
+    shape = tuple(int(n) for n in array.shape)
+    return build.buffer(Buffer(array, dtype, shape, device), dtype, shape, device)
+
+
+def nonzero_nodes(tensor: TensorBase) -> list[Node]:
+    """One int64 index vector for each dimension: where the tensor isn't zero."""
+    array = computed(tensor, "nonzero")
+    return [leaf_of(found, dt.int64, tensor.device) for found in array.nonzero()]
