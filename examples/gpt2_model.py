@@ -36,7 +36,7 @@ class GPT2Config:
 
 SIZES = {
     "nano": GPT2Config(layers=2, heads=2, width=32, context=32),
-    "tiny": GPT2Config(layers=4, heads=4, width=128, context=64),
+    "tiny": GPT2Config(layers=2, heads=4, width=128, context=64),
     "small": GPT2Config(layers=6, heads=6, width=384, context=256),
     "gpt2": GPT2Config(layers=12, heads=12, width=768, context=1024),
     "gpt2-medium": GPT2Config(layers=24, heads=16, width=1024, context=1024),

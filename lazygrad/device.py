@@ -5,13 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from lazygrad.errors import at_user_line
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, init=False)
 class Device:
-    """Where a tensor lives: Device("cpu"), Device("cuda", 0). Parsed from torch's strings."""
+    """Where a tensor lives: Device("cpu"), Device("cuda", 1), Device("cuda:1"). RuntimeError for anything else."""
 
     type: str
     index: int = 0
+
+    def __init__(self, type: Any, index: int | None = None) -> None:
+        kind, _, number = ("cuda", "", str(type)) if isinstance(type, int) else str(type).partition(":")
+        if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+            raise RuntimeError(at_user_line(f"device {type!r}: expected 'cpu', 'cuda' or 'cuda:N'"))
+        object.__setattr__(self, "type", kind)
+        object.__setattr__(self, "index", 0 if kind == "cpu" else int(number) if number else index or 0)
 
     def __str__(self) -> str:
         return self.type if self.type == "cpu" else f"{self.type}:{self.index}"
@@ -25,16 +34,7 @@ CPU = Device("cpu")
 
 def device(spec: Any, index: int | None = None) -> Device:
     """torch.device: "cpu", "cuda", "cuda:1", ("cuda", 1) or a Device. RuntimeError for anything else."""
-    if isinstance(spec, Device):
-        return spec
-    if isinstance(spec, int):
-        return Device("cuda", spec)
-    kind, _, number = str(spec).partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
-        raise RuntimeError(f"device {spec!r}: expected 'cpu', 'cuda' or 'cuda:N'")
-    if kind == "cpu":
-        return CPU
-    return Device(kind, int(number) if number else (index or 0))
+    return spec if isinstance(spec, Device) else Device(spec, index)
 
 
 @dataclass(frozen=True)

@@ -3,77 +3,178 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from lazygrad.config import Settings, current
 from lazygrad.device import CUPY, INTERPRETER, NUMPY, Target
-from lazygrad.ir.attention import DECOMPOSITIONS
-from lazygrad.ir.node import Node, substitute, toposort
+from lazygrad.errors import user_line
+from lazygrad.ir import op as ops
+from lazygrad.ir.node import Node, toposort
+from lazygrad.ir.op import Kind
 from lazygrad.ir.simplify import simplify
+from lazygrad.runtime import gpu, triton
+from lazygrad.runtime.array import cuda_device_count
 from lazygrad.runtime.buffer import Buffer
+from lazygrad.runtime.device_plan import DevicePlan
 from lazygrad.runtime.execute import execute
 from lazygrad.runtime.values import known, remember
-from lazygrad.schedule.canonical import canonical_graph, structure_of
+from lazygrad.schedule.canonical import Structure, canonical_graph, structure_of
 from lazygrad.schedule.partition import partition
-from lazygrad.schedule.plan import Plan
+from lazygrad.schedule.plan import Kernel, KernelStep, Plan, possible_donations
 from lazygrad.schedule.planner import plan_kernels, plan_op_by_op
-
-_plans: dict[Any, Plan] = {}
+from lazygrad.schedule.prepare import decompose, prepare
 
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 20000))  # lowering pulls through long chains
 
+SMALL = 4096  # bytes below which an update in place costs more thought than a new buffer
+EXPENSIVE = (Kind.REDUCE, Kind.CONTRACT, Kind.ATTENTION, Kind.SCAN, Kind.LIBRARY)
 
-def realize(roots: Sequence[Node]) -> list[Buffer]:
-    """Compute every root that isn't computed yet; returns their buffers."""
+
+@dataclass
+class Compiled:
+    """A plan, and on a GPU what it is bound to there, for each pattern of donated inputs."""
+
+    plan: Plan
+    target: Target
+    on_device: dict[Any, DevicePlan] = field(default_factory=dict)
+
+
+_plans: dict[Any, Compiled] = {}
+
+
+def realize(
+    roots: Sequence[Node], updates: Mapping[Node, Buffer] | None = None, held: Collection[Node] = ()
+) -> list[Buffer]:
+    """Compute every root that isn't computed yet; returns their buffers.
+
+    `updates` maps roots to the buffer whose memory they may take over: the old value of what is updated in
+    place. `held` are nodes that the user still holds: those that are computed on the way, and would be
+    costly to compute again, are kept.
+    """
+    updates = updates or {}
+    realize_leaves(roots)
     pending = [r for r in dict.fromkeys(roots) if known(r) is None]
     if pending:
         settings = current()
-        target = target_for(pending, settings)
-        structure = structure_of(pending, lambda n: known(n) is not None)
-        key = (structure.key, target, settings.fuse)
-        plan = _plans.get(key)
-        if plan is None:
-            plan = _plans[key] = compile_plan(canonical_graph(structure), structure.leaves, target, settings)
+        structure = structure_of(pending, is_computed)
+        kept = worth_keeping(structure, held)
+        if kept:
+            structure = structure_of([*pending, *kept], is_computed)
+        target = target_for(structure, settings)
+        compiled = compiled_plan(structure, target, settings)
         inputs = [known(leaf).read() for leaf in structure.leaves]  # type: ignore[union-attr]
-        arrays = execute(plan, inputs, target)
-        taken = {id(a) for a in inputs}
-        for root, array in zip(pending, arrays, strict=True):
-            remember(root, Buffer(_owned(array, taken), root.dtype, root.shape, root.device, root.where))
+        if target.backend == "triton" and not target.interpreted:
+            run_on_device(compiled, structure, inputs, updates, settings)
+        else:
+            arrays = execute(compiled.plan, inputs, target)
+            taken = {id(a) for a in inputs}
+            for root, array in zip(structure.roots, arrays, strict=True):
+                remember(root, Buffer(owned(array, taken), root.dtype, root.shape, root.device, root.where))
     return [known(r) for r in roots]  # type: ignore[misc]
 
 
-def target_for(roots: Sequence[Node], settings: Settings) -> Target:
-    """What the settings and the device of the roots ask for."""
-    on_gpu = any(r.device.type == "cuda" for r in roots)
-    if not on_gpu:
-        return INTERPRETER if settings.backend == "triton" else NUMPY
-    return CUPY
+def is_computed(node: Node) -> bool:
+    return known(node) is not None
 
 
-def _owned(array: Any, taken: set[int]) -> Any:
-    """A contiguous array that no other buffer uses."""
-    if array.flags.c_contiguous and array.flags.owndata and id(array) not in taken:
-        taken.add(id(array))
-        return array
-    return np.ascontiguousarray(array) if not array.flags.c_contiguous else array.copy()
+def realize_leaves(roots: Sequence[Node]) -> None:
+    """Parameters are computed once, before what is computed from them."""
+    pending = [
+        n.src[0] for n in toposort(roots, stop=is_computed) if n.op is ops.LEAF and known(n.src[0]) is None
+    ]
+    if pending and list(roots) != pending:
+        realize(pending)
+
+
+def worth_keeping(structure: Structure, held: Collection[Node]) -> list[Node]:
+    """The nodes that somebody holds and that take more than a pass over memory to compute again."""
+    if not held:
+        return []
+    costly: set[Node] = set()
+    leaves, roots = set(structure.leaves), set(structure.roots)
+    kept = []
+    for node in structure.order:
+        if node in leaves:
+            continue
+        if node.op.kind in EXPENSIVE or node.op is ops.PHILOX or any(s in costly for s in node.src):
+            costly.add(node)
+            if node in held and node not in roots:
+                kept.append(node)
+    return kept
+
+
+def target_for(structure: Structure, settings: Settings) -> Target:
+    """What the settings and the devices of the graph ask for."""
+    devices = {n.device for n in structure.order}
+    gpus = sorted((d for d in devices if d.type == "cuda"), key=str)
+    if not gpus:
+        return INTERPRETER if settings.backend == "triton" and not cuda_device_count() else NUMPY
+    if settings.backend == "numpy":
+        raise RuntimeError("LAZYGRAD_BACKEND=numpy can't compute on a GPU; use device='cpu' or another backend")
+    mixed = len(devices) > 1
+    if settings.backend == "cupy" or mixed or not triton.is_available():
+        return CUPY
+    return gpu.target_of(gpus[0])
+
+
+def compiled_plan(structure: Structure, target: Target, settings: Settings) -> Compiled:
+    key = (structure.key, target, settings.fuse)
+    found = _plans.get(key)
+    if found is None:
+        plan = compile_plan(canonical_graph(structure), structure.leaves, target, settings)
+        if target.backend == "triton" and not target.interpreted:
+            triton.compile_all([c for s in plan.steps if isinstance(s, KernelStep) for c in s.choices if isinstance(c, Kernel)], target)
+        found = _plans[key] = Compiled(plan, target)
+    return found
 
 
 def compile_plan(roots: list[Node], leaves: list[Node], target: Target, settings: Settings) -> Plan:
     roots = simplify(roots)
-    roots = decompose(roots)
     if not target.generates_kernels:
-        return plan_op_by_op(roots, leaves)
-    return plan_kernels(roots, leaves, partition(roots, settings.fuse))
+        return plan_op_by_op(decompose(roots), leaves)
+    roots = simplify(prepare(roots, target))
+    return plan_kernels(roots, leaves, partition(roots, settings.fuse), target)
 
 
-def decompose(roots: list[Node]) -> list[Node]:
-    """Ops the target has no kernel for become smaller ops."""
-    while True:
-        composite = [n for n in toposort(roots) if n.op in DECOMPOSITIONS]
-        if not composite:
-            return roots
-        step = substitute(roots, {composite[0]: DECOMPOSITIONS[composite[0].op](composite[0])})
-        roots = [step[r] for r in roots]
+def run_on_device(
+    compiled: Compiled, structure: Structure, inputs: list[Any], updates: Mapping[Node, Buffer], settings: Settings
+) -> None:
+    """Run on a GPU; updated values take over the memory of the old ones where the plan allows it."""
+    slot = {id(known(leaf)): i for i, leaf in enumerate(structure.leaves)}
+    wanted = {
+        position: slot[id(updates[root])]
+        for position, root in enumerate(structure.roots)
+        if root in updates and id(updates[root]) in slot and updates[root].nbytes >= SMALL and not updates[root].exported
+    }
+    device = next(n.device for n in structure.roots)
+    key = (device, tuple(sorted(wanted.items())))
+    bound = compiled.on_device.get(key)
+    if bound is None:
+        bound = compiled.on_device[key] = DevicePlan(compiled.plan, device, possible_donations(compiled.plan, wanted))
+    olds = {p: known(structure.leaves[i]) for p, i in bound.donations.items()}
+    arrays = bound.run(inputs, settings)
+    taken = {id(a) for a in inputs}
+    for position, (root, array) in enumerate(zip(structure.roots, arrays, strict=True)):
+        old = olds.get(position)
+        if old is not None:
+            made = Buffer(None, root.dtype, root.shape, root.device, root.where)
+            made.where = user_line()
+            old.give_memory_to(made)
+        else:
+            made = Buffer(owned(array, taken), root.dtype, root.shape, root.device, root.where)
+        remember(root, made)
+
+
+def owned(array: Any, taken: set[int]) -> Any:
+    """A contiguous array that no other buffer uses."""
+    whole = array.flags.c_contiguous and (array.flags.owndata or not isinstance(array, np.ndarray))
+    if whole and id(array) not in taken:
+        taken.add(id(array))
+        return array
+    return array.copy() if array.flags.c_contiguous else np.ascontiguousarray(array) if isinstance(array, np.ndarray) else array.copy(order="C")
+
+

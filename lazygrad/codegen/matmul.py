@@ -222,7 +222,7 @@ def tile_order(tiles_m: int, tiles_n: int, group_m: int) -> list[str]:
     ragged = tiles_m % group_m != 0
     height = "group_rows" if ragged else "GROUP_M"
     return [
-        "# Tiles run down GROUP_M rows of a column, then the next column: L2 keeps what they share.",
+        "# Tiles run down GROUP_M rows of a column, then the next: L2 keeps what they share.",
         "group = tile // (GROUP_M * TILES_N)",
         "within = tile % (GROUP_M * TILES_N)",
         *(["group_rows = tl.minimum(TILES_M - group * GROUP_M, GROUP_M)"] if ragged else []),

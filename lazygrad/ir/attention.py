@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lazygrad.dtype import bool_, float32, float64
 from lazygrad.ir import build as b
@@ -31,11 +31,28 @@ class AttentionArg:
     fill: float = -math.inf  # the score of what a bool mask hides
     empty_rows: str = "nan"  # the result of a row with nothing to attend to: "nan" (softmax) or "zero" (SDPA)
     dropout: float = 0.0  # with dropout, seed and offset operands follow
+    token_major: bool = False  # the result is laid out (batch, length, heads, head_dim)
 
     @property
     def operands(self) -> int:
         """How many sources come before those of a gradient op."""
         return 3 + self.masked + 2 * (self.dropout > 0)
+
+
+def is_shifted(arg: AttentionArg, src: tuple[Node, ...]) -> bool:
+    """Whether scores may lie so far below 0 that a row's maximum and log sum must be kept apart: beside -1e9
+    the log of a row's length is rounded away."""
+    return arg.scale <= 0 or (arg.masked and (src[3].dtype is not bool_ or math.isfinite(arg.fill)))
+
+
+def token_major(node: Node) -> Node:
+    """The same attention op laid out (batch, length, heads, head_dim), seen through a permutation: the usual
+    transpose that joins the heads then cancels, and nothing is copied."""
+    batch, heads, length, dim = node.shape
+    arg = replace(node.arg, token_major=True)
+    made = make(node.op, node.src, arg, node.dtype, (batch, length, heads, dim), node.device)
+    made.where = node.where
+    return b.permute(made, (0, 2, 1, 3))
 
 
 def attention(arg: AttentionArg, *src: Node) -> Node:
@@ -45,9 +62,14 @@ def attention(arg: AttentionArg, *src: Node) -> Node:
 
 
 def log_sum_exp(arg: AttentionArg, *src: Node) -> Node:
-    """The natural log of every row's sum of exp(scores): (batch, heads, q_len), at least float32."""
+    """The natural log of every row's sum of exp(scores): (batch, heads, q_len), at least float32.
+
+    Where is_shifted: (2, batch, heads, q_len), the row's maximum and the log of the sum relative to it. A
+    row with nothing to attend to has +inf under empty_rows="zero", so that its probabilities are 0.
+    """
     q = src[0]
-    return make(ops.ATTENTION_LSE, src, arg, q.dtype.compute, q.shape[:3], q.device)
+    shape = (2, *q.shape[:3]) if is_shifted(arg, src) else q.shape[:3]
+    return make(ops.ATTENTION_LSE, src, arg, q.dtype.compute, shape, q.device)
 
 
 def _row_delta(grad: Node, out: Node) -> Node:
@@ -150,79 +172,96 @@ def _dropped(arg: AttentionArg, src: tuple[Node, ...], node: Node) -> Node:
     return b.where(_kept(arg, src, node.shape), kept, b.like(node, 0))
 
 
-def _row_sums(arg: AttentionArg, src: tuple[Node, ...]) -> tuple[Node, Node]:
-    """(exp(scores - row maximum), lse) with lse of shape (..., 1)."""
+def _row_sums(arg: AttentionArg, src: tuple[Node, ...]) -> tuple[Node, Node, Node]:
+    """(exp(scores - top), top, total): the weights, the rows' maxima and sums, those of shape (..., 1)."""
     scores = _scores(arg, src)
     top = b.detach(b.reduce(ops.MAX, scores, (3,)))
     if arg.empty_rows == "zero":
         top = b.where(b.equal(top, b.like(top, -math.inf)), b.like(top, 0), top)
     weights = b.pointwise(ops.EXP, b.sub(scores, top))
-    total = b.reduce(ops.SUM, weights, (3,))
-    return weights, b.add(b.pointwise(ops.LOG, total), top)
+    return weights, top, b.reduce(ops.SUM, weights, (3,))
 
 
 def _probabilities(arg: AttentionArg, src: tuple[Node, ...], lse: Node) -> Node:
-    p = b.pointwise(ops.EXP, b.sub(_scores(arg, src), lse))
-    if arg.empty_rows == "zero":
-        p = b.where(b.equal(b.expand(lse, p.shape), b.like(p, -math.inf)), b.like(p, 0), p)
-    return p
+    """exp(scores - lse) from a log_sum_exp node."""
+    scores = _scores(arg, src)
+    rows = (*src[0].shape[:3], 1)
+    lse = b.cast(lse, scores.dtype)
+    if not is_shifted(arg, src):
+        return b.pointwise(ops.EXP, b.sub(scores, b.reshape(lse, rows)))
+    planes = [b.slice_(lse, [(i, i + 1, 1), *((0, n, 1) for n in lse.shape[1:])]) for i in (0, 1)]
+    top, log_sum = (b.reshape(p, rows) for p in planes)
+    return b.pointwise(ops.EXP, b.sub(b.sub(scores, top), log_sum))
+
+
+def _in_layout(node: Node, result: Node) -> Node:
+    if node.arg.token_major:
+        result = b.permute(result, (0, 2, 1, 3))
+    return b.cast(result, node.dtype)
 
 
 def decompose_out(node: Node) -> Node:
     arg, src = node.arg, node.src
-    weights, _ = _row_sums(arg, src)
-    total = b.reduce(ops.SUM, weights, (3,))
+    weights, _, total = _row_sums(arg, src)
     if arg.empty_rows == "zero":
         total = b.where(b.equal(total, b.like(total, 0)), b.like(total, 1), total)
     p = _dropped(arg, src, b.div(weights, total))
     v = _all_heads(_wide(src[2]), src[0].shape[1])
-    return b.cast(b.dot(p, v), node.dtype)
+    return _in_layout(node, b.dot(p, v))
 
 
 def decompose_lse(node: Node) -> Node:
-    return b.cast(b.reshape(_row_sums(node.arg, node.src)[1], node.shape), node.dtype)
+    arg, src = node.arg, node.src
+    _, top, total = _row_sums(arg, src)
+    log_sum = b.pointwise(ops.LOG, total)
+    if arg.empty_rows == "zero":
+        log_sum = b.where(b.equal(total, b.like(total, 0)), b.like(total, math.inf), log_sum)
+    rows = src[0].shape[:3]
+    if not is_shifted(arg, src):
+        return b.cast(b.reshape(b.add(log_sum, top), rows), node.dtype)
+    return b.cast(b.concat([b.reshape(top, (1, *rows)), b.reshape(log_sum, (1, *rows))], 0), node.dtype)
 
 
 def _split(node_src: tuple[Node, ...], arg: AttentionArg) -> tuple[tuple[Node, ...], Node, Node, Node]:
+    """(the sources of the attention, grad_out, lse, delta of shape (..., 1))."""
     src, (grad, lse, delta) = node_src[: arg.operands], node_src[arg.operands :]
-    rows = (*lse.shape, 1)
     wide = _wide(grad)
-    return src, wide, b.reshape(b.cast(lse, wide.dtype), rows), b.reshape(b.cast(delta, wide.dtype), rows)
+    return src, wide, lse, b.reshape(b.cast(delta, wide.dtype), (*delta.shape, 1))
 
 
 def _score_gradient(arg: AttentionArg, node_src: tuple[Node, ...]) -> Node:
     src, grad, lse, delta = _split(node_src, arg)
     v = _all_heads(_wide(src[2]), src[0].shape[1])
     d_p = _dropped(arg, src, b.dot(grad, b.transpose(v)))
-    return b.mul(_probabilities(arg, src, lse), b.sub(d_p, delta))
-
-
-def _hidden_by_fill(arg: AttentionArg, src: tuple[Node, ...], d_scores: Node) -> Node:
-    """A finite fill is a constant: no gradient flows through the scores it replaced."""
+    d_scores = b.mul(_probabilities(arg, src, lse), b.sub(d_p, delta))
     if arg.masked and src[3].dtype is bool_ and math.isfinite(arg.fill):
+        # a finite fill is a constant: no gradient flows through the scores it replaced
         return b.where(src[3], d_scores, b.like(d_scores, 0))
     return d_scores
 
 
 def decompose_dq(node: Node) -> Node:
     arg, src = node.arg, node.src
-    d_scores = _hidden_by_fill(arg, src, _score_gradient(arg, src))
     k = _all_heads(_wide(src[1]), src[0].shape[1])
-    return b.cast(b.scale(b.dot(d_scores, k), arg.scale), node.dtype)
+    return _in_layout(node, b.scale(b.dot(_score_gradient(arg, src), k), arg.scale))
+
+
+def _kv_heads(node: Node) -> int:
+    return node.src[1].shape[1]
 
 
 def decompose_dk(node: Node) -> Node:
     arg, src = node.arg, node.src
-    d_scores = _hidden_by_fill(arg, src, _score_gradient(arg, src))
+    d_scores = _score_gradient(arg, src)
     per_head = b.scale(b.dot(b.transpose(d_scores), _wide(src[0])), arg.scale)
-    return b.cast(_sum_groups(per_head, node.shape[1]), node.dtype)
+    return _in_layout(node, _sum_groups(per_head, _kv_heads(node)))
 
 
 def decompose_dv(node: Node) -> Node:
     arg = node.arg
     src, grad, lse, _ = _split(node.src, arg)
     p = _dropped(arg, src, _probabilities(arg, src, lse))
-    return b.cast(_sum_groups(b.dot(b.transpose(p), grad), node.shape[1]), node.dtype)
+    return _in_layout(node, _sum_groups(b.dot(b.transpose(p), grad), _kv_heads(node)))
 
 
 DECOMPOSITIONS: dict[Op, Callable[[Node], Node]] = {

@@ -18,6 +18,7 @@ from lazygrad.dtype import DType, int64
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Kind
+from lazygrad.runtime import gpu
 
 
 @lru_cache(maxsize=None)
@@ -48,19 +49,16 @@ def cuda_device_count() -> int:
 
 
 def empty(shape: tuple[int, ...], dtype: DType, device: Device) -> Any:
-    xp = library(device.type)
     if device.type == "cuda":
-        with xp.cuda.Device(device.index):
-            return xp.empty(shape, dtype.numpy)
-    return xp.empty(shape, dtype.numpy)
+        return gpu.allocate(shape, dtype.numpy, device)
+    return np.empty(shape, dtype.numpy)
 
 
 def upload(array: np.ndarray[Any, Any], device: Device) -> Any:
     """A host array as a contiguous array of its own on the device."""
-    xp = library(device.type)
     if device.type == "cuda":
-        with xp.cuda.Device(device.index):
-            return xp.asarray(np.ascontiguousarray(array))
+        library("cuda")
+        return gpu.upload(array, device)
     return np.array(array, order="C", copy=True)
 
 

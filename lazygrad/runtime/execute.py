@@ -10,7 +10,7 @@ from lazygrad.codegen.kernel import Kernel
 from lazygrad.device import Target
 from lazygrad.runtime import array
 from lazygrad.runtime.triton import InterpretedKernel
-from lazygrad.schedule.plan import KernelStep, OpStep, Plan
+from lazygrad.schedule.plan import KernelStep, OpStep, Plan, kernel_of
 
 _loaded: dict[Kernel, InterpretedKernel] = {}
 
@@ -31,11 +31,12 @@ def launch(step: KernelStep, values: list[Any], plan: Plan) -> None:
     for result in step.results:
         spec = plan.values[result]
         values[result] = array.empty(spec.shape, spec.dtype, spec.device)
-    if all(plan.values[r].shape and 0 in plan.values[r].shape for r in step.results):
+    if all(0 in plan.values[r].shape for r in step.results):
         return
-    kernel = _loaded.get(step.kernel)
+    chosen = kernel_of(step)
+    kernel = _loaded.get(chosen)
     if kernel is None:
-        kernel = _loaded[step.kernel] = InterpretedKernel(step.kernel)
+        kernel = _loaded[chosen] = InterpretedKernel(chosen)
     kernel([_contiguous(values[a]) for a in step.arguments])
 
 

@@ -11,6 +11,7 @@ import importlib.util
 import os
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +22,7 @@ from lazygrad.config import current
 from lazygrad.device import Target
 from lazygrad.dtype import DType, bfloat16, bool_
 from lazygrad.errors import CompileError
+from lazygrad.runtime import driver
 from lazygrad.runtime.disk_cache import DiskCache, digest
 
 SIGNATURE = {
@@ -136,6 +138,17 @@ def _teach_interpreter() -> None:
     for name, function in functions.items():
         setattr(libdevice, name, lift(function))
 
+    # it multiplies the bit patterns of bfloat16 tiles: give it their values
+    builder = interpreter.InterpreterBuilder
+    create_dot = builder.create_dot
+
+    def values(tile: Any) -> Any:
+        if tile.dtype.scalar is not language.bfloat16:
+            return tile
+        return handle((tile.data.astype(np.uint32) << 16).view(np.float32), language.float32)
+
+    builder.create_dot = lambda self, a, b, *rest: create_dot(self, values(a), values(b), *rest)
+
     reduce_ops = interpreter.ReduceOps
     generic = reduce_ops.generic_reduce
     direct = {"larger": np.max, "smaller": np.min, "product": np.prod}
@@ -182,6 +195,7 @@ def compile_cubin(kernel: Kernel, target: Target) -> tuple[bytes, dict[str, Any]
         "shared": compiled.metadata.shared,
         "parameters": entry.group(2).count(".param"),
         "num_warps": kernel.num_warps,
+        "tensor_maps": [dict(m) for m in getattr(compiled.metadata, "tensordesc_meta", None) or []],
     }
     return compiled.asm["cubin"], facts
 
@@ -189,10 +203,51 @@ def compile_cubin(kernel: Kernel, target: Target) -> tuple[bytes, dict[str, Any]
 def cubin_of(kernel: Kernel, target: Target) -> tuple[bytes, dict[str, Any]]:
     """From the disk cache, or compiled now."""
     cache = disk_cache(str(current().cache_root))
-    key = digest(kernel.source, str(target.arch), str(kernel.num_warps), str(kernel.num_stages))
+    key = _key(kernel, target)
     facts, code = cache.get_json("facts", key), cache.get("cubin", key)
     if facts is None or code is None:
         code, facts = compile_cubin(kernel, target)
         cache.put("cubin", key, code)
         cache.put_json("facts", key, facts)
     return code, facts
+
+
+# -- compiled kernels -------------------------------------------------------------------------------------
+class CompiledKernel:
+    """A kernel loaded on the current device."""
+
+    def __init__(self, kernel: Kernel, target: Target) -> None:
+        code, self.facts = cubin_of(kernel, target)
+        self.kernel = kernel
+        self.function = driver.Function(code, self.facts["entry"], self.facts["shared"], self.facts["num_warps"])
+
+    def bind(self, addresses: list[int]) -> driver.Arguments:
+        """The parameter list for buffers at these addresses."""
+        holders: list[Any] = []
+        maps = iter(self.facts["tensor_maps"])
+        for parameter, address in zip(self.kernel.params, addresses, strict=True):
+            if isinstance(parameter, TensorMap):
+                holders += driver.tensor_map_arguments(parameter, next(maps), address)
+            else:
+                holders += driver.address_argument(address)
+        return driver.Arguments(holders, self.facts["parameters"])
+
+    def launch(self, arguments: driver.Arguments, stream: int) -> None:
+        self.function.launch(self.kernel.grid, arguments.pointers, stream)
+
+
+def compile_all(kernels: list[Kernel], target: Target) -> None:
+    """Fill the disk cache for these kernels, several at a time: each is a process of the assembler and C++."""
+    missing = [k for k in dict.fromkeys(kernels) if not is_cached(k, target)]
+    if not missing:
+        return
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        list(pool.map(lambda k: cubin_of(k, target), missing))
+
+
+def is_cached(kernel: Kernel, target: Target) -> bool:
+    return disk_cache(str(current().cache_root)).get_json("facts", _key(kernel, target)) is not None
+
+
+def _key(kernel: Kernel, target: Target) -> str:
+    return digest(kernel.source, str(target.arch), str(kernel.num_warps), str(kernel.num_stages))

@@ -82,3 +82,4 @@ class Group:
     inputs: tuple[Node, ...]
     domain: Domain | None  # of a LOOP that reduces
     size: int  # elements of the whole iteration space
+    elementwise: frozenset[Node] = frozenset()  # inputs read only at the element being written

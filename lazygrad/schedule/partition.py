@@ -9,11 +9,13 @@ every other at its own element (or its own row), so that nothing crosses between
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lazygrad.codegen import index as ix
+from lazygrad.codegen.attend import kernel_family
 from lazygrad.codegen.lower import source_index
 from lazygrad.codegen.spelling import BY_LIBRARY
+from lazygrad.codegen.views import view_of
 from lazygrad.errors import show_line
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node, toposort
@@ -52,6 +54,7 @@ def partition(roots: list[Node], fuse: bool = True) -> Partition:
     stored = set(anchors)
     accesses = {anchor: reads_of(anchor, stored) for anchor in anchors}
     drafts = Merger(anchors, accesses, set(roots))
+    drafts.join_attention()
     if fuse:
         drafts.merge_all()
     return Partition(drafts.groups(), drafts.refusals)
@@ -80,6 +83,13 @@ def bases(node: Node) -> list[Node]:
     return found
 
 
+def memory_read(node: Node) -> list[Node]:
+    """What must be in memory for an op that takes its operands whole."""
+    if runs_in_library(node):
+        return [b for s in node.src for b in bases(s)]
+    return [view_of(s).base for s in node.src]
+
+
 def choose_anchors(order: list[Node], roots: list[Node], fuse: bool) -> list[Node]:
     """The nodes that may be stored, sources first."""
     readers: dict[Node, set[Node]] = defaultdict(set)
@@ -87,18 +97,18 @@ def choose_anchors(order: list[Node], roots: list[Node], fuse: bool) -> list[Nod
     for node in order:
         if node.op.kind is Kind.MOVEMENT or is_source(node):
             continue
-        for source in node.src:
-            for base in bases(source):
-                readers[base].add(node)
-                if node.op.kind in WHOLE or runs_in_library(node):
-                    needed_whole.add(base)
+        whole = node.op.kind in WHOLE or runs_in_library(node)
+        for base in memory_read(node) if whole else (b for s in node.src for b in bases(s)):
+            readers[base].add(node)
+            if whole:
+                needed_whole.add(base)
     forced = {r for r in roots if r.op is not ops.BUFFER}
     anchors: list[Node] = []
     is_anchor: set[Node] = set()
     loads: dict[Node, frozenset[Node]] = {}
     work: dict[Node, int] = {}
     for node in order:
-        if node.op in (ops.CONST, ops.IOTA) and node not in forced:
+        if node.op in (ops.CONST, ops.IOTA) and node not in forced and node not in needed_whole:
             loads[node], work[node] = frozenset(), 0
             continue
         if node.op is ops.BUFFER:
@@ -111,7 +121,7 @@ def choose_anchors(order: list[Node], roots: list[Node], fuse: bool) -> list[Nod
             node in forced
             or not plain
             or runs_in_library(node)
-            or (node in needed_whole and node.op.kind is not Kind.MOVEMENT)
+            or node in needed_whole
             or (not fuse and node.op.kind is not Kind.MOVEMENT)
             or effort > MAX_OPS
             or len(read) > MAX_POINTERS // 2
@@ -159,10 +169,8 @@ class _Reader:
         self._seen: set[tuple[Node, tuple[ix.Expr, ...]]] = set()
         self._gathered = 0
         if anchor.op.kind in WHOLE or runs_in_library(anchor):
-            for source in anchor.src:
-                for base in bases(source):
-                    if base.op not in (ops.CONST, ops.IOTA) or base in anchors:
-                        self.found[base].add(ix.const(-1))  # at elements that only the op knows
+            for base in memory_read(anchor):
+                self.found[base].add(ix.const(-1))  # at elements that only the op knows
             return
         size = 1
         for n in space_of(anchor):
@@ -226,6 +234,16 @@ class Merger:
                     draft.before |= earlier.before | (1 << earlier.number)
             self.draft_of[anchor] = draft
             self.alive[number] = draft
+
+    def join_attention(self) -> None:
+        """Results of one attention kernel (out with lse, grad_k with grad_v) are one group, always."""
+        kernels: dict[object, Draft] = {}
+        for anchor in self.anchors:
+            if anchor.op.kind is Kind.ATTENTION:
+                key = (kernel_family(anchor), anchor.src, replace(anchor.arg, token_major=False))
+                first = kernels.setdefault(key, self.draft_of[anchor])
+                if first is not self.draft_of[anchor]:
+                    self.join(first, self.draft_of[anchor])
 
     def merge_all(self) -> None:
         self.merge_producers(only_products=True)
@@ -341,8 +359,8 @@ class Merger:
         return member in self.roots or any(r not in inside for r in self.readers[member])
 
     def join(self, first: Draft, second: Draft) -> None:
-        joined = _joint_domain(first, second)
-        assert not isinstance(joined, str)
+        joined = (None, set()) if first.form is Form.ATTENTION else _joint_domain(first, second)
+        assert not isinstance(joined, str), joined
         domain, rows = joined
         gone, kept = second, first
         bit, gone_bit = 1 << kept.number, 1 << gone.number
@@ -377,7 +395,10 @@ class Merger:
                 placed.add(draft.number)
                 made.append(self.finished(draft))
             waiting = [d for d in waiting if d.number not in placed]
-        return made
+        # what nobody waits for goes last: an update in place then comes after all who read the old value
+        read = {n for group in made for n in group.inputs}
+        last = [g for g in made if not any(n in read for n in g.stored)]
+        return [g for g in made if g not in last] + last
 
     def _done(self, draft: Draft, base: Node, placed: set[int]) -> bool:
         producer = self.draft_of.get(base)
@@ -387,7 +408,13 @@ class Merger:
         inside = set(draft.members)
         inputs = list(dict.fromkeys(b for m in draft.members for b in self.accesses[m] if b not in inside))
         stored = tuple(m for m in draft.members if self._is_stored(m, inside))
-        return Group(draft.form, tuple(draft.members), stored, tuple(inputs), draft.domain, draft.size)
+        elementwise: frozenset[Node] = frozenset()
+        if draft.form is Form.LOOP and draft.domain is None:
+            here = {linear_variable(draft.size)}
+            elementwise = frozenset(
+                b for b in inputs if all(self.accesses[m].get(b, here) == here for m in draft.members)
+            )
+        return Group(draft.form, tuple(draft.members), stored, tuple(inputs), draft.domain, draft.size, elementwise)
 
 
 def form_of(anchor: Node) -> Form:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lazygrad.codegen.kernel import Kernel
+from lazygrad.codegen.matmul import MatmulSpec
 from lazygrad.device import Device
 from lazygrad.dtype import DType
 from lazygrad.errors import Line
@@ -36,19 +37,36 @@ class OpStep:
 
 
 @dataclass(frozen=True)
-class KernelStep:
-    """One generated kernel; `arguments` are values in the order of its parameters."""
+class LibraryProduct:
+    """A matrix product that cuBLAS computes: an alternative to a kernel with parameters a, b, out."""
 
-    kernel: Kernel
+    spec: MatmulSpec
+
+
+Choice = Kernel | LibraryProduct
+
+
+@dataclass(frozen=True)
+class KernelStep:
+    """One launch. `choices` compute the same, best guess first: tuning may pick any. `arguments` are values
+    in the order of their parameters."""
+
+    choices: tuple[Choice, ...]
     arguments: tuple[int, ...]
     results: tuple[int, ...]
     body: tuple[Node, ...]  # the ops it fuses, sources first: for printing, and for checking it op by op
     operands: tuple[tuple[Node, int], ...]  # what `body` starts from: nodes that are stored values
     stored: tuple[tuple[Node, int], ...]  # what it writes
     where: Line = ("", 0)
+    elementwise: frozenset[int] = frozenset()  # arguments read only at the element being written
 
 
 Step = OpStep | KernelStep
+
+
+def kernel_of(step: KernelStep) -> Kernel:
+    """The generated kernel that is the best guess."""
+    return next(c for c in step.choices if isinstance(c, Kernel))
 
 
 @dataclass(frozen=True)
@@ -73,3 +91,27 @@ def releases(steps: tuple[Step, ...], inputs: int, outputs: tuple[int, ...]) -> 
         if value not in kept:
             dead[i].append(value)
     return tuple(tuple(d) for d in dead)
+
+
+def possible_donations(plan: Plan, wanted: dict[int, int]) -> dict[int, int]:
+    """Of the outputs that should take over an input's memory, those that can: nobody reads the input after
+    the output is written, and who writes it reads the input only at the element it is writing."""
+    granted: dict[int, int] = {}
+    for position, given in wanted.items():
+        output = plan.outputs[position]
+        if plan.outputs.count(output) > 1 or given in granted.values() or output < plan.inputs:
+            continue
+        writer = next((i for i, s in enumerate(plan.steps) if isinstance(s, KernelStep) and output in s.results), None)
+        if writer is None:
+            continue
+        later = any(given in _read(s) for s in plan.steps[writer + 1 :])
+        step = plan.steps[writer]
+        assert isinstance(step, KernelStep)
+        same = plan.values[output].shape == plan.values[given].shape and plan.values[output].dtype is plan.values[given].dtype
+        if same and not later and (given not in step.arguments or given in step.elementwise):
+            granted[position] = given
+    return granted
+
+
+def _read(step: Step) -> tuple[int, ...]:
+    return step.sources if isinstance(step, OpStep) else step.arguments

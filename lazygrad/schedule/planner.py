@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from lazygrad.codegen import attend, products
+from lazygrad.codegen.attend import attention_kernel
 from lazygrad.codegen.loops import body_of, loop_kernel
+from lazygrad.codegen.products import product_kernel
+from lazygrad.device import Target
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node, toposort
+from lazygrad.runtime import cublas
 from lazygrad.schedule.group import Form, Group
 from lazygrad.schedule.partition import Partition
-from lazygrad.schedule.plan import KernelStep, OpStep, Plan, Step, Value, releases
+from lazygrad.schedule.plan import Choice, KernelStep, LibraryProduct, OpStep, Plan, Step, Value, releases
+
+
+MOST_CHOICES = 4  # candidates worth compiling and timing
 
 
 class _Numbering:
@@ -48,29 +56,50 @@ def plan_op_by_op(roots: list[Node], leaves: list[Node]) -> Plan:
     return numbering.plan(roots)
 
 
-def plan_kernels(roots: list[Node], leaves: list[Node], partition: Partition) -> Plan:
+def plan_kernels(roots: list[Node], leaves: list[Node], partition: Partition, target: Target) -> Plan:
     """A generated kernel for each group that has one, the array library for the rest."""
     numbering = _Numbering(leaves)
     for group in partition.groups:
-        if group.form is Form.LOOP:
-            numbering.steps.append(_loop_step(group, numbering))
-        else:
+        if group.form is Form.LIBRARY:
             for node in body_of(group):
                 if node not in numbering.number:
                     numbering.op(node)
+            continue
+        choices, arguments, written = _choices(group, target)
+        for node in written:
+            numbering.add(node)
+        numbering.steps.append(
+            KernelStep(
+                choices,
+                tuple(numbering.of(n) for n in arguments),
+                tuple(numbering.of(n) for n in written),
+                tuple(body_of(group)),
+                tuple((n, numbering.of(n)) for n in group.inputs),
+                tuple((n, numbering.of(n)) for n in group.stored),
+                group.stored[-1].where,
+                frozenset(numbering.of(n) for n in group.elementwise),
+            )
+        )
     return numbering.plan(roots)
 
 
-def _loop_step(group: Group, numbering: _Numbering) -> KernelStep:
-    kernel, arguments = loop_kernel(group)
-    operands = tuple((n, numbering.of(n)) for n in group.inputs)
-    stored = tuple((n, numbering.add(n)) for n in group.stored)
-    return KernelStep(
-        kernel,
-        tuple(numbering.of(n) for n in arguments),
-        tuple(number for _, number in stored),
-        tuple(body_of(group)),
-        operands,
-        stored,
-        group.stored[-1].where,
-    )
+def _choices(group: Group, target: Target) -> tuple[tuple[Choice, ...], tuple[Node, ...], tuple[Node, ...]]:
+    """(what can compute the group, the nodes of its parameters, those that are written)."""
+    if group.form is Form.LOOP:
+        kernel, arguments = loop_kernel(group)
+        return (kernel,), arguments, group.stored
+    if group.form is Form.ATTENTION:
+        made = [attention_kernel(group, target, c) for c in attend.configs(group, target)[: _most(target)]]
+        return tuple(kernel for kernel, _, _ in made), made[0][1], made[0][2]
+    configs = products.configs(group, target)[: _most(target)]
+    kernels = [product_kernel(group, target, c) for c in configs]
+    choices: tuple[Choice, ...] = tuple(kernel for kernel, _ in kernels)
+    if not target.interpreted and len(group.members) == 1:
+        spec = products.spec_of(products.product_of(group))
+        if cublas.refusal(spec) is None:
+            choices = (LibraryProduct(spec), *choices)
+    return choices, kernels[0][1], group.stored
+
+
+def _most(target: Target) -> int:
+    return 1 if target.interpreted else MOST_CHOICES

@@ -3,16 +3,52 @@
 from __future__ import annotations
 
 from lazygrad.ir.node import Node
+from lazygrad.tensor.activation import Activation
+from lazygrad.tensor.aliases import add_aliases
+from lazygrad.tensor.assembly import Assembly
 from lazygrad.tensor.autograd import Autograd
+from lazygrad.tensor.conversion import Conversion
 from lazygrad.tensor.core import register_tensor_class, wrap
+from lazygrad.tensor.creation import NewLike
 from lazygrad.tensor.elementwise import Elementwise
+from lazygrad.tensor.indexing import Indexing
 from lazygrad.tensor.inplace import InPlace
 from lazygrad.tensor.interop import Interop
+from lazygrad.tensor.linalg import Linalg
+from lazygrad.tensor.movement import Movement
 from lazygrad.tensor.operators import Operators
+from lazygrad.tensor.properties import Properties
 from lazygrad.tensor.reduce import Reduce
+from lazygrad.tensor.sampling import Sampling
+from lazygrad.tensor.scan import Scan
+from lazygrad.tensor.selection import Selection
+from lazygrad.tensor.sort import Sorting
+from lazygrad.tensor.special import Special
+from lazygrad.tensor.statistics import Statistics
 
 
-class Tensor(Elementwise, Reduce, InPlace, Operators, Autograd, Interop):
+class Tensor(
+    Elementwise,
+    Special,
+    Activation,
+    Reduce,
+    Scan,
+    Sorting,
+    Statistics,
+    Linalg,
+    Movement,
+    Assembly,
+    Indexing,
+    Selection,
+    Sampling,
+    InPlace,
+    Operators,
+    Autograd,
+    Properties,
+    Conversion,
+    NewLike,
+    Interop,
+):
     """An n-dimensional array whose value is computed when it is needed. See torch.Tensor."""
 
     __slots__ = ()
@@ -22,4 +58,5 @@ class Tensor(Elementwise, Reduce, InPlace, Operators, Autograd, Interop):
         return wrap(node)
 
 
+add_aliases(Tensor)
 register_tensor_class(Tensor)

@@ -244,9 +244,11 @@ class TensorBase:
 
 
 def flush(requested: list[Node]) -> None:
-    """Compute `requested` and every pending in-place update."""
+    """Compute `requested` and every pending in-place update; keep what tensors still hold."""
     cells = [c for c in _updated if known(c.node) is None]
-    engine.realize([*requested, *(c.node for c in cells)])
+    updates = {c.node: c.home for c in cells if c.home is not None}
+    held = {c.node for c in _unread}
+    engine.realize([*requested, *updates], updates, held)
     for cell in list(_updated):
         _settle(cell)
     for cell in [c for c in _unread if known(c.node) is not None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +17,9 @@ from lazygrad.runtime.array import upload
 from lazygrad.runtime.buffer import Buffer
 from lazygrad.shape import Shape
 from lazygrad.tensor import random
+from lazygrad.tensor.arguments import check_tensor, integers
 from lazygrad.tensor.core import TensorBase, wrap
-from lazygrad.tensor.promote import get_default_dtype, is_scalar
+from lazygrad.tensor.promote import get_default_dtype
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
@@ -27,11 +27,7 @@ if TYPE_CHECKING:
 
 def shape_of(size: tuple[Any, ...]) -> Shape:
     """torch's f(2, 3) and f((2, 3)): the shape. RuntimeError for negative sizes, TypeError for non-integers."""
-    listed = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], (int, np.integer)) else size
-    try:
-        shape = tuple(int(n.__index__()) for n in listed)
-    except (AttributeError, TypeError):
-        raise TypeError(at_user_line(f"expected a shape of integers, got {listed}")) from None
+    shape = integers(size, "size")
     if any(n < 0 for n in shape):
         raise RuntimeError(at_user_line(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}"))
     return shape
@@ -42,7 +38,8 @@ def made(node: Node, requires_grad: bool = False) -> Tensor:
     return tensor.requires_grad_() if requires_grad else tensor
 
 
-def _where(device: Any) -> Device:
+def placed(device: Any) -> Device:
+    """The device asked for, or the CPU."""
     return CPU if device is None else parse_device(device)
 
 
@@ -56,10 +53,33 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, require
     """A new tensor holding a copy of `data`: numbers, nested sequences, NumPy arrays or tensors."""
     if isinstance(data, TensorBase):
         node = build.detach(data.node)
-        node = build.copy(node, _where(device) if device is not None else node.device)
+        node = build.copy(node, placed(device) if device is not None else node.device)
         return made(build.cast(node, dtype or node.dtype), requires_grad)
     array, found = _host_array(data)
-    return made(from_array(array, _where(device), dtype or found), requires_grad)
+    return made(from_array(array, placed(device), dtype or found), requires_grad)
+
+
+def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+    """`data` itself where it is a tensor of that dtype and device, else a tensor of it."""
+    if isinstance(data, TensorBase):
+        return data.to(device if device is not None else data.device, dtype or data.dtype)  # type: ignore[attr-defined,no-any-return]
+    if isinstance(data, np.ndarray) and placed(device).type == "cpu" and dtype in (None, _dtype_of(data)):
+        return from_numpy(data)
+    return tensor(data, dtype=dtype, device=device)
+
+
+asarray = as_tensor
+
+
+def _dtype_of(array: np.ndarray[Any, Any]) -> DType:
+    return dt.from_numpy(array.dtype)
+
+
+def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
+    """A CPU tensor of a NumPy array's values. TypeError for anything else, and for dtypes lazygrad lacks."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(at_user_line(f"expected np.ndarray (got {type(array).__name__})"))
+    return made(from_array(array, CPU, _dtype_of(array)))
 
 
 def _host_array(data: Any) -> tuple[np.ndarray[Any, Any], DType]:
@@ -96,7 +116,7 @@ def full(
     if isinstance(fill_value, TensorBase):
         fill_value = fill_value.item()  # type: ignore[attr-defined]
     shape = shape_of((size,))
-    return made(build.const(fill_value, dtype or dt.of_scalar(fill_value, get_default_dtype()), _where(device), shape), requires_grad)
+    return made(build.const(fill_value, dtype or dt.of_scalar(fill_value, get_default_dtype()), placed(device), shape), requires_grad)
 
 
 def zeros(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -114,6 +134,30 @@ def empty(*size: Any, dtype: DType | None = None, device: Any = None, requires_g
     return zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
+def full_like(
+    input: Tensor, fill_value: float, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None
+) -> Tensor:
+    """One value in the shape, dtype and on the device of `input`."""
+    check_tensor(input, "full_like", "input")
+    where = input.device if device is None else placed(device)
+    return full(input.node.shape, fill_value, dtype=dtype or input.dtype, device=where, requires_grad=requires_grad)
+
+
+def zeros_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+    """All 0, like `input`."""
+    return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def ones_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+    """All 1, like `input`."""
+    return full_like(input, 1, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def empty_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+    """Unspecified values (zeros), like `input`."""
+    return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
 def rand(
     *size: Any,
     generator: random.Generator | None = None,
@@ -122,7 +166,7 @@ def rand(
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform on [0, 1)."""
-    source = generator or random.default_generator(_where(device))
+    source = generator or random.default_generator(placed(device))
     return made(random.uniform(shape_of(size), dtype or get_default_dtype(), source), requires_grad)
 
 
@@ -134,33 +178,54 @@ def randn(
     requires_grad: bool = False,
 ) -> Tensor:
     """Standard normal."""
-    source = generator or random.default_generator(_where(device))
+    source = generator or random.default_generator(placed(device))
     return made(random.normal(shape_of(size), dtype or get_default_dtype(), source), requires_grad)
 
 
-def arange(
-    start: float, end: float | None = None, step: float = 1, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
-    """start, start + step, ... below end: int64 where all three are integers, else the default dtype."""
-    if end is None:
-        start, end = 0, start
-    values = [v.item() if isinstance(v, TensorBase) else v for v in (start, end, step)]  # type: ignore[attr-defined]
-    start, end, step = values
-    if step == 0:
-        raise RuntimeError(at_user_line("arange: step must be nonzero"))
-    if (end - start) / step < 0:
-        raise RuntimeError(at_user_line("arange: upper bound and lower bound inconsistent with step sign"))
-    whole = all(isinstance(v, (int, np.integer)) for v in values)
-    count = math.ceil((end - start) / step)
-    found = dtype or (dt.int64 if whole else get_default_dtype())
-    node = build.iota(count, _where(device))
-    if not whole:
-        node = build.cast(node, dt.float64)
-    if step != 1:
-        node = build.scale(node, step)
-    if start != 0:
-        node = build.shift(node, start)
-    return made(build.cast(node, found), requires_grad)
+class NewLike(TensorBase):
+    """new_*: made with this tensor's dtype and device unless others are given."""
+
+    __slots__ = ()
+
+    def new_tensor(self, data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        """A copy of `data`."""
+        return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+    def new_full(self, size: Any, fill_value: float, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        """One value everywhere."""
+        return full(size, fill_value, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+    def new_zeros(self, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        """All 0."""
+        return self.new_full(shape_of(size), 0, dtype=dtype, device=device, requires_grad=requires_grad)
+
+    def new_ones(self, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        """All 1."""
+        return self.new_full(shape_of(size), 1, dtype=dtype, device=device, requires_grad=requires_grad)
+
+    def new_empty(self, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        """Unspecified values: zeros."""
+        return self.new_full(shape_of(size), 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-__all__ = ["arange", "empty", "full", "is_scalar", "ones", "rand", "randn", "tensor", "zeros"]
+__all__ = [
+    "NewLike",
+    "as_tensor",
+    "asarray",
+    "empty",
+    "empty_like",
+    "from_array",
+    "from_numpy",
+    "full",
+    "full_like",
+    "made",
+    "ones",
+    "ones_like",
+    "placed",
+    "rand",
+    "randn",
+    "shape_of",
+    "tensor",
+    "zeros",
+    "zeros_like",
+]

@@ -306,8 +306,13 @@ class Elementwise(TensorBase):
         return wrap(build.where(mask.node, node_of(value, node.dtype, node.device), node))
 
 
-def where(condition: Tensor, input: Operand, other: Operand) -> Tensor:
-    """input where condition holds, else other; all three broadcast. RuntimeError where condition isn't bool."""
+def where(condition: Tensor, input: Operand = None, other: Operand = None) -> Any:
+    """input where condition holds, else other; all three broadcast. RuntimeError where condition isn't bool.
+
+    where(condition) alone is condition.nonzero(as_tuple=True).
+    """
+    if input is None and other is None:
+        return condition.nonzero(as_tuple=True)
     if condition.dtype is not dt.bool_:
         raise RuntimeError(at_user_line(f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype.name}"))
     dtype, device = result_type(input, other), device_of((condition, input, other))

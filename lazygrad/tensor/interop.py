@@ -1,15 +1,24 @@
-"""Out of lazygrad: numbers, lists, NumPy arrays, text."""
+"""Out of lazygrad: numbers, lists, NumPy arrays, DLPack, text, copies and pickles."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lazygrad import dtype as dt
+from lazygrad.device import CPU, Device
+from lazygrad.dtype import DType
 from lazygrad.errors import at_user_line
-from lazygrad.runtime.array import download
-from lazygrad.tensor.core import TensorBase
+from lazygrad.ir import build
+from lazygrad.runtime.array import download, library
+from lazygrad.runtime.buffer import Buffer
+from lazygrad.tensor.core import TensorBase, wrap
+from lazygrad.tensor.creation import from_array
+from lazygrad.tensor.printing import set_printoptions, text_of
+
+if TYPE_CHECKING:
+    from lazygrad.tensor import Tensor
 
 
 class Interop(TensorBase):
@@ -21,6 +30,13 @@ class Interop(TensorBase):
             raise RuntimeError(at_user_line(f"a Tensor with {self.node.numel} elements cannot be converted to Scalar"))
         value = self._host().reshape(-1)[0]
         return float(value) if self.dtype.is_floating_point else value.item()
+
+    def is_nonzero(self) -> bool:
+        """Whether the one element isn't zero. RuntimeError for more or fewer elements."""
+        if self.node.numel != 1:
+            what = "no values" if not self.node.numel else "more than one value"
+            raise RuntimeError(at_user_line(f"Boolean value of Tensor with {what} is ambiguous"))
+        return bool(self.item())
 
     def _host(self) -> np.ndarray[Any, Any]:
         return download(self._buffer().read())
@@ -34,7 +50,9 @@ class Interop(TensorBase):
             if self.requires_grad:
                 raise RuntimeError(at_user_line("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."))
             if self.device.type != "cpu":
-                raise TypeError(at_user_line(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() first."))
+                raise TypeError(
+                    at_user_line(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.")
+                )
         buffer = self._buffer()
         buffer.exported = True
         return download(buffer.read())
@@ -48,15 +66,68 @@ class Interop(TensorBase):
         array = self.numpy()
         return array if dtype is None else array.astype(dtype)
 
-    def __repr__(self) -> str:
-        array = self._host()
-        wide = array.astype(np.float32) if self.dtype.itemsize == 2 and self.dtype.is_floating_point else array
-        text = np.array2string(wide, precision=4, separator=", ", prefix="tensor(", suppress_small=True)
-        notes = [text]
-        if self.device.type != "cpu":
-            notes.append(f"device='{self.device}'")
-        if self.dtype not in (dt.float32, dt.int64, dt.bool_):
-            notes.append(f"dtype={self.dtype!r}")
+    def __dlpack__(self, *, stream: Any = None, **kwargs: Any) -> Any:
+        """The memory of the (computed) value for another library. BufferError where gradients are recorded."""
         if self.requires_grad:
-            notes.append("requires_grad=True" if self.is_leaf else "grad_fn=<" + self.node.op.name.capitalize() + ">")
-        return f"tensor({', '.join(notes)})"
+            raise BufferError(at_user_line("Can't export tensors that require gradient, use tensor.detach()"))
+        buffer = self._buffer()
+        buffer.exported = True
+        array = buffer.read()
+        if self.dtype is dt.bfloat16:
+            raise BufferError(at_user_line("DLPack: NumPy and CuPy can't export bfloat16; convert with .float() first"))
+        return array.__dlpack__(stream=stream) if self.device.type == "cuda" else array.__dlpack__()
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (2, self.device.index) if self.device.type == "cuda" else (1, 0)
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        return text_of(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """A leaf of its own with the same value. RuntimeError for a tensor that has a gradient history."""
+        if not self.is_leaf:
+            raise RuntimeError(
+                at_user_line(
+                    "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
+                    "moment.  If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage"
+                )
+            )
+        twin = type(self).__new__(type(self))
+        TensorBase.__init__(twin, build.detach(self.node))
+        memo[id(self)] = twin
+        if self.requires_grad:
+            twin.requires_grad_()
+        if self._grad is not None:
+            twin._grad = self._grad.detach().clone()
+        return twin
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _unpickled, (type(self), self._host(), self.dtype, str(self.device), self.requires_grad)
+
+
+def _unpickled(cls: Any, array: np.ndarray[Any, Any], dtype: DType, device: str, requires_grad: bool) -> Any:
+    where = CPU if device == "cpu" else Device("cuda", int(device.split(":")[1]))
+    made = cls.__new__(cls)
+    TensorBase.__init__(made, from_array(array, where, dtype))
+    return made.requires_grad_() if requires_grad else made
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor on the memory of another library's array, without a copy where that library allows it."""
+    kind, index = ext_tensor.__dlpack_device__()
+    device = Device("cuda", int(index)) if int(kind) == 2 else CPU
+    array = library(device.type).from_dlpack(ext_tensor)
+    if not array.flags.c_contiguous or (device is CPU and not array.flags.writeable):
+        array = array.copy()
+    dtype = dt.from_numpy(array.dtype)
+    buffer = Buffer(array, dtype, tuple(array.shape), device)
+    buffer.exported = True
+    return wrap(build.buffer(buffer, dtype, tuple(array.shape), device))
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether obj is a Tensor."""
+    return isinstance(obj, TensorBase)
+
+
+__all__ = ["Interop", "from_dlpack", "is_tensor", "set_printoptions"]

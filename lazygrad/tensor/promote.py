@@ -59,6 +59,11 @@ def result_type(*operands: Any) -> DType:
     return result
 
 
+def can_cast(from_: DType, to: DType) -> bool:
+    """Whether torch allows a result of `from_` to be written to a tensor of `to`: never down a category."""
+    return from_.category <= to.category
+
+
 def device_of(operands: tuple[Any, ...]) -> Device:
     """Where an op over these operands runs: where the tensors with dimensions are."""
     found = CPU

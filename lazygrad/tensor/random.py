@@ -99,7 +99,15 @@ def manual_seed(seed: int) -> Generator:
     return default_generator(CPU)
 
 
+def seed() -> int:
+    """Seed the generators of all devices unpredictably; returns the seed."""
+    number = secrets.randbits(63)
+    manual_seed(number)
+    return number
+
+
 def initial_seed() -> int:
+    """The seed that the CPU's stream started from."""
     return default_generator(CPU).initial_seed()
 
 

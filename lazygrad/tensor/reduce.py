@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lazygrad import dtype as dt
 from lazygrad.dtype import DType
 from lazygrad.errors import at_user_line
-from lazygrad.ir import build
+from lazygrad.ir import build, library
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
@@ -118,7 +118,7 @@ class Reduce(TensorBase):
         """log(sum(exp(self))), safe from overflow."""
         node = build.cast(self.node, _float_dtype(self.dtype))
         axes = axes_of(node, dim, "logsumexp")
-        return wrap(build.cast(log_sum_exp(build.cast(node, node.dtype.compute), axes, keepdim), node.dtype))
+        return wrap(library.logsumexp(node, axes, keepdim))
 
     # -- norms
     def norm(self, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
@@ -140,19 +140,6 @@ def mean(node: Node, axes: Shape, keepdim: bool) -> Node:
     count = math.prod(node.shape[a] for a in axes)
     total = build.reduce(ops.SUM, wide, axes, keepdim)
     return build.scale(total, 1 / count) if count & (count - 1) == 0 and count else build.div(total, build.like(total, count))
-
-
-def log_sum_exp(node: Node, axes: Shape, keepdim: bool) -> Node:
-    """log(sum(exp(node))): shifted by the maximum unless that is infinite."""
-    if any(node.shape[a] == 0 for a in axes):
-        total = build.reduce(ops.SUM, build.pointwise(ops.EXP, node), axes, keepdim)
-        return build.pointwise(ops.LOG, total)
-    top = build.detach(build.reduce(ops.MAX, node, axes))
-    finite = build.less(build.pointwise(ops.ABS, top), build.like(top, math.inf))
-    top = build.where(finite, top, build.like(top, 0))
-    total = build.reduce(ops.SUM, build.pointwise(ops.EXP, build.sub(node, top)), axes)
-    result = build.add(build.pointwise(ops.LOG, total), top)
-    return result if keepdim else build.reshape(result, _dropped(node.shape, axes))
 
 
 def root(node: Node) -> Node:
@@ -354,4 +341,4 @@ def std_mean(
     return wrap(deviation), wrap(center)
 
 
-__all__ = ["Reduce", "log_sum_exp", "mean", "root", "std_mean", "var_mean", "vector_norm"]
+__all__ = ["Reduce", "mean", "root", "std_mean", "var_mean", "vector_norm"]

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from gpt2_checkpoint import latest_checkpoint, load_checkpoint
 from gpt2_data import Batches, UsageError, split_tokens
+from gpt2_model import SIZES
+from gpt2_options import SIZE_DEFAULTS, out_folder, parse, settle
 
 import lazygrad as lg
 
@@ -127,7 +129,7 @@ def test_accumulation_is_a_larger_batch(text_file, tmp_path):
     results = []
     for batch, accumulate in (("4", "1"), ("2", "2")):
         options = ["--data", str(text_file), "--batch", batch, "--accumulate", accumulate]
-        run = gpt2.prepare(gpt2.parse([*SMALL, *options]))
+        run = gpt2.prepare(parse([*SMALL, *options]))
         generator = Batches(run.train, 4, 16, seed=0)
         inputs, targets = generator()
         size = int(batch)
@@ -142,7 +144,7 @@ def test_accumulation_is_a_larger_batch(text_file, tmp_path):
 
 
 def test_matrices_decay_and_vectors_do_not(text_file):
-    run = gpt2.prepare(gpt2.parse([*SMALL, "--data", str(text_file), "--weight-decay", "0.3"]))
+    run = gpt2.prepare(parse([*SMALL, "--data", str(text_file), "--weight-decay", "0.3"]))
     decaying, plain = run.optimizer.param_groups
     assert (decaying["weight_decay"], plain["weight_decay"]) == (0.3, 0.0)
     assert {parameter.dim() for parameter in decaying["params"]} == {2}
@@ -151,7 +153,7 @@ def test_matrices_decay_and_vectors_do_not(text_file):
 
 
 def test_learning_rate_warms_up_and_falls():
-    options = gpt2.settle({"steps": 100, "warmup": 10, "lr": 1.0}, {})
+    options = settle({"steps": 100, "warmup": 10, "lr": 1.0}, {})
     rates = [gpt2.learning_rate(step, options) for step in range(101)]
     assert rates[:10] == sorted(rates[:10]) and 0 < rates[0] < 0.2
     assert rates[10] == 1.0 and rates[10:] == sorted(rates[10:], reverse=True)
@@ -160,14 +162,14 @@ def test_learning_rate_warms_up_and_falls():
 
 def test_options_come_from_the_line_then_the_checkpoint_then_the_size():
     stored = {"model": "nano", "lr": 0.5, "batch": 3, "device": "cuda"}
-    options = gpt2.settle({"batch": 7, "device": "cpu"}, stored)
+    options = settle({"batch": 7, "device": "cpu"}, stored)
     assert (options.model, options.lr, options.batch, options.device) == ("nano", 0.5, 7, "cpu")
-    assert options.vocabulary == gpt2.SIZE_DEFAULTS["nano"]["vocabulary"]
+    assert options.vocabulary == SIZE_DEFAULTS["nano"]["vocabulary"]
 
 
 @pytest.mark.parametrize("model", ["gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"])
 def test_gpt2_sizes(model):
-    size = gpt2.SIZES[model]
+    size = SIZES[model]
     assert (size.context, size.rows, size.width // size.heads) == (1024, 50304, 64)
     block = 12 * size.width**2 + 13 * size.width
     outside = (50257 + 1024 + 2) * size.width
@@ -223,4 +225,4 @@ def test_bad_values_are_refused(arguments, capsys):
 
 
 def test_the_folder_of_a_run_defaults_to_the_cache(cache_directory):
-    assert os.path.commonpath([gpt2.out_folder({}), cache_directory]) == str(cache_directory)
+    assert os.path.commonpath([out_folder({}), cache_directory]) == str(cache_directory)

@@ -50,6 +50,7 @@ from lazygrad.nn.functional.loss import (
     hinge_embedding_loss,
     huber_loss,
     kl_div,
+    legacy_reduction,
     l1_loss,
     margin_ranking_loss,
     mse_loss,

@@ -72,7 +72,7 @@ def instance_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     use_input_stats: bool = True,
-    momentum: float = 0.1,
+    momentum: float | Tensor = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
     """Zero mean and unit variance for each sample's channel over its positions."""
@@ -95,12 +95,15 @@ def instance_norm(
     return wrap(library.group_norm(x, x.shape[1], w, b, eps))
 
 
-def _track(running: Tensor, batch: Node, momentum: float) -> None:
+def _track(running: Tensor, batch: Node, momentum: float | Tensor) -> None:
     """running = (1 - momentum) * running + momentum * batch, outside autograd."""
     with grad_mode(False):
         node = running.node
         new = build.cast(build.reshape(build.detach(batch), node.shape), node.dtype)
-        running._write(build.add(build.scale(node, 1 - momentum), build.scale(new, momentum)))
+        share = build.like(node, momentum) if isinstance(momentum, (int, float)) else momentum.node
+        share = build.cast(share, node.dtype)
+        kept = build.mul(node, build.sub(build.like(share, 1), share))
+        running._write(build.add(kept, build.mul(new, share)))
 
 
 def batch_norm(
@@ -110,7 +113,7 @@ def batch_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     training: bool = False,
-    momentum: float = 0.1,
+    momentum: float | Tensor = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
     """Zero mean and unit variance a channel: over the batch while training, by the running statistics otherwise.

@@ -1,0 +1,157 @@
+"""Losses as modules; see the functions in nn.functional."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lazygrad.nn import functional as F
+from lazygrad.nn.modules.arguments import WithArguments
+from lazygrad.tensor import Tensor
+
+LEGACY: dict[str, Any] = {"size_average": None, "reduce": None, "reduction": "mean"}
+
+
+class Loss(WithArguments):
+    """Keeps its arguments; a `weight` becomes a buffer, so that it moves with the module."""
+
+    arguments = LEGACY
+    shown = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        values = self._values()
+        self.reduction = F.legacy_reduction(
+            values.get("size_average"), values.get("reduce"), values["reduction"]
+        )
+        for name in ("weight", "pos_weight"):
+            if name in self.arguments:
+                tensor = self.__dict__.pop(name)
+                self.register_buffer(name, tensor)
+
+
+class CrossEntropyLoss(Loss):
+    arguments = {"weight": None, "size_average": None, "ignore_index": -100, "reduce": None, "reduction": "mean",
+                 "label_smoothing": 0.0}  # fmt: skip
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(
+            input,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )
+
+
+class NLLLoss(Loss):
+    arguments = {"weight": None, "size_average": None, "ignore_index": -100, "reduce": None, "reduction": "mean"}
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.nll_loss(input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
+
+
+class MSELoss(Loss):
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.mse_loss(input, target, reduction=self.reduction)
+
+
+class L1Loss(Loss):
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.l1_loss(input, target, reduction=self.reduction)
+
+
+class SmoothL1Loss(Loss):
+    arguments = {**LEGACY, "beta": 1.0}
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
+
+
+class HuberLoss(Loss):
+    arguments = {"reduction": "mean", "delta": 1.0}
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.huber_loss(input, target, reduction=self.reduction, delta=self.delta)
+
+
+class SoftMarginLoss(Loss):
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.soft_margin_loss(input, target, reduction=self.reduction)
+
+
+class BCELoss(Loss):
+    arguments = {"weight": None, **LEGACY}
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
+
+
+class BCEWithLogitsLoss(Loss):
+    arguments = {"weight": None, **LEGACY, "pos_weight": None}
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(
+            input, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
+        )
+
+
+class KLDivLoss(Loss):
+    arguments = {**LEGACY, "log_target": False}
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
+
+
+class PoissonNLLLoss(Loss):
+    arguments = {"log_input": True, "full": False, "size_average": None, "eps": 1e-8, "reduce": None,
+                 "reduction": "mean"}  # fmt: skip
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.poisson_nll_loss(
+            input, target, self.log_input, self.full, eps=self.eps, reduction=self.reduction
+        )
+
+
+class GaussianNLLLoss(Loss):
+    arguments = {"full": False, "eps": 1e-6, "reduction": "mean"}
+
+    def forward(self, input: Tensor, target: Tensor, var: Tensor | float) -> Tensor:
+        return F.gaussian_nll_loss(input, target, var, self.full, self.eps, self.reduction)
+
+
+class HingeEmbeddingLoss(Loss):
+    arguments = {"margin": 1.0, **LEGACY}
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.hinge_embedding_loss(input, target, self.margin, reduction=self.reduction)
+
+
+class MarginRankingLoss(Loss):
+    arguments = {"margin": 0.0, **LEGACY}
+
+    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
+        return F.margin_ranking_loss(input1, input2, target, self.margin, reduction=self.reduction)
+
+
+class CosineEmbeddingLoss(Loss):
+    arguments = {"margin": 0.0, **LEGACY}
+
+    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
+        return F.cosine_embedding_loss(input1, input2, target, self.margin, reduction=self.reduction)
+
+
+class TripletMarginLoss(Loss):
+    arguments = {"margin": 1.0, "p": 2.0, "eps": 1e-6, "swap": False, **LEGACY}
+
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+        return F.triplet_margin_loss(
+            anchor, positive, negative, self.margin, self.p, self.eps, self.swap, reduction=self.reduction
+        )
+
+
+class MultiMarginLoss(Loss):
+    arguments = {"p": 1, "margin": 1.0, "weight": None, **LEGACY}
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.multi_margin_loss(input, target, self.p, self.margin, self.weight, reduction=self.reduction)

@@ -1,0 +1,307 @@
+"""What every optimizer shares: takes parameters with gradients, writes updated values in place, lazily.
+
+A step adds the same graph every time. What changes from step to step lies in memory that the graph reads:
+the learning rate and its like in 0-d tensors replaced when their values change, the step count in a 0-d
+tensor counted up in place. So no schedule makes anything compile again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+
+from lazygrad.device import Device
+from lazygrad.dtype import DType, float32
+from lazygrad.errors import at_user_line
+from lazygrad.ir import build
+from lazygrad.ir.node import Node
+from lazygrad.runtime import array
+from lazygrad.runtime.buffer import Buffer
+from lazygrad.runtime.values import known
+from lazygrad.tensor import Tensor
+from lazygrad.tensor.core import TensorBase, flush, grad_mode, wrap
+from lazygrad.tensor.creation import from_array
+
+Group = dict[str, Any]
+State = dict[str, Node]
+REQUIRED: Any = object()  # the default of an option that every group must give
+
+
+def filled(node: Node, value: float) -> Tensor:
+    """A computed tensor like `node`: an optimizer's state is memory from the first step on."""
+    held = array.empty(node.shape, node.dtype, node.device)
+    held.fill(value)
+    return wrap(build.buffer(Buffer(held, node.dtype, node.shape, node.device), node.dtype, node.shape, node.device))
+
+
+class Scalars:
+    """The numbers of one group that may change, as 0-d Nodes: scalars("lr") and so on.
+
+    A Node is replaced when its number changes; a tensor in a group is read as it is.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str, Device, DType], tuple[float, Node]] = {}
+
+    def __call__(self, name: str, value: Any, device: Device, dtype: DType) -> Node:
+        if isinstance(value, TensorBase):
+            node = build.copy(build.cast(build.detach(value.node), dtype), device)
+            return build.reshape(node, ())
+        key = (name, device, dtype)
+        held = self._held.get(key)
+        if held is None or held[0] != value:
+            held = (value, from_array(np.asarray(value), device, dtype))
+            self._held[key] = held
+        return held[1]
+
+
+class Optimizer:
+    """Base class. A subclass gives `moments` and `update`, and where it needs them `changing` and `prepare`."""
+
+    # options that may be scheduled: they reach `prepare` and `update` as 0-d Nodes
+    changing: tuple[str, ...] = ("lr", "weight_decay")
+    counts_steps = True
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        if isinstance(params, TensorBase):
+            raise TypeError(
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
+                + type(params).__name__
+            )
+        self.defaults = defaults
+        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        self.param_groups: list[Group] = []
+        self._scalars: dict[int, Scalars] = {}
+        self._step_hooks: dict[str, list[Callable[..., Any]]] = {"pre": [], "post": []}
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer got an empty parameter list")
+        for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
+            self.add_param_group(group)
+
+    # -- what a subclass gives
+    def moments(self, group: Group) -> tuple[str, ...]:
+        """The names of a parameter's running values; each starts as zeros."""
+        return ()
+
+    def initial(self, name: str, group: Group) -> float:
+        """What a running value is filled with at first."""
+        return 0.0
+
+    def prepare(self, group: Group, scalar: State, step: Node | None) -> State:
+        """0-d values that all parameters of a group share, from its `changing` options and the step count."""
+        return scalar
+
+    def update(self, group: Group, scalar: State, p: Node, g: Node, state: State) -> tuple[Node, State]:
+        """The new parameter and the new running values, all in the compute dtype."""
+        raise NotImplementedError
+
+    # -- groups
+    def add_param_group(self, param_group: Group) -> None:
+        """Add parameters with options of their own. Raises what torch raises for what can't be optimized."""
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        group = dict(param_group)
+        given = group["params"]
+        if isinstance(given, set):
+            raise TypeError("optimizer parameters need to be organized in ordered collections; sets have no order")
+        listed = [given] if isinstance(given, TensorBase) else list(given)
+        if listed and isinstance(listed[0], tuple):
+            group["param_names"] = [name for name, _ in listed]
+            listed = [parameter for _, parameter in listed]
+        group["params"] = listed
+        for parameter in group["params"]:
+            _check_parameter(parameter)
+        for name, default in self.defaults.items():
+            if default is REQUIRED and name not in group:
+                raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
+            group.setdefault(name, default)
+        present = {id(p) for other in self.param_groups for p in other["params"]}
+        if any(id(p) in present for p in group["params"]):
+            raise ValueError("some parameters appear in more than one parameter group")
+        self.param_groups.append(group)
+        # initial values are computed now, so that the first step has the graph of every other
+        flush([p._cell.node for p in group["params"] if not p._path and known(p._cell.node) is None])
+
+    # -- stepping
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient; returns what `closure` returned, if given."""
+        loss = None
+        for hook in self._step_hooks["pre"]:
+            hook(self, (), {})
+        if closure is not None:
+            with grad_mode(True):
+                loss = closure()
+        with grad_mode(False):
+            for group in self.param_groups:
+                self._step_group(group)
+        for hook in self._step_hooks["post"]:
+            hook(self, (), {})
+        return loss
+
+    def _step_group(self, group: Group) -> None:
+        ready = [p for p in group["params"] if p._grad is not None]
+        steps = self._count(ready, group)
+        prepared: dict[Any, State] = {}
+        for parameter in ready:
+            node = build.detach(parameter.node)
+            dtype = node.dtype.compute
+            step = steps.get(id(self.state[parameter].get("step")))
+            key = (node.device, dtype, step)
+            scalar = prepared.get(key)
+            if scalar is None:
+                count = None if step is None else build.cast(step, dtype)
+                scalar = prepared[key] = self.prepare(group, self._changing(group, node.device, dtype), count)
+            self._step_one(group, scalar, parameter, node, dtype)
+
+    def _step_one(self, group: Group, scalar: State, parameter: Any, node: Node, dtype: DType) -> None:
+        state = self.state[parameter]
+        names = self.moments(group)
+        grad = build.cast(build.detach(parameter._grad.node), dtype)
+        if group.get("maximize"):
+            grad = build.neg(grad)
+        before = {name: build.cast(state[name].node, dtype) for name in names}
+        value, after = self.update(group, scalar, build.cast(node, dtype), grad, before)
+        for name, new in after.items():
+            state[name]._write(build.cast(new, state[name].dtype))
+        parameter._write(build.cast(value, node.dtype))
+
+    def _changing(self, group: Group, device: Device, dtype: DType) -> State:
+        scalars = self._scalars.setdefault(id(group), Scalars())
+        values = {name: group[name] for name in self.changing if name in group}
+        if "betas" in group:
+            values["beta1"] = group["betas"][0]  # the one that OneCycleLR and CyclicLR move
+        return {name: scalars(name, value, device, dtype) for name, value in values.items()}
+
+    def _count(self, ready: Sequence[Any], group: Group) -> dict[int, Node]:
+        """Count one step for each of `ready`, making what state they lack; returns the counts by tensor.
+
+        Parameters that have always stepped together share one count.
+        """
+        fresh: dict[Device, Tensor] = {}
+        for parameter in ready:
+            state = self.state[parameter]
+            node = parameter.node
+            if self.counts_steps and "step" not in state:
+                if node.device not in fresh:
+                    fresh[node.device] = filled(build.const(0, float32, node.device), 0)
+                state["step"] = fresh[node.device]
+            for name in self.moments(group):
+                if name not in state:
+                    state[name] = filled(node, self.initial(name, group))
+        if not self.counts_steps:
+            return {}
+        return self._advance(ready)
+
+    def _advance(self, ready: Sequence[Any]) -> dict[int, Node]:
+        stepping: dict[int, list[Any]] = {}
+        for parameter in ready:
+            stepping.setdefault(id(self.state[parameter]["step"]), []).append(parameter)
+        holders: dict[int, int] = {}
+        for state in self.state.values():
+            if "step" in state:
+                holders[id(state["step"])] = holders.get(id(state["step"]), 0) + 1
+        counts: dict[int, Node] = {}
+        for number, parameters in stepping.items():
+            step = self.state[parameters[0]]["step"]
+            after = build.shift(step.node, 1)
+            if holders[number] != len(parameters):  # somebody who shares the count doesn't step: part from it
+                step = wrap(after)
+                for parameter in parameters:
+                    self.state[parameter]["step"] = step
+            else:
+                step._write(after)
+            counts[id(step)] = after
+        return counts
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop all gradients, or set them to 0."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if set_to_none:
+                    parameter.grad = None
+                elif parameter.grad is not None:
+                    with grad_mode(False):
+                        parameter.grad.detach_().zero_()
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> Any:
+        """Call hook(optimizer, args, kwargs) before every step."""
+        self._step_hooks["pre"].append(hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> Any:
+        """Call hook(optimizer, args, kwargs) after every step."""
+        self._step_hooks["post"].append(hook)
+
+    # -- saving
+    def state_dict(self) -> dict[str, Any]:
+        """{"state": by position, "param_groups": options with positions}, as torch.optim writes it."""
+        position: dict[int, int] = {}
+        groups = []
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                position.setdefault(id(parameter), len(position))
+            packed = {name: value for name, value in group.items() if name != "params"}
+            packed["params"] = [position[id(p)] for p in group["params"]]
+            groups.append(packed)
+        state = {position[id(p)]: dict(values) for p, values in self.state.items() if values}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over options and state. ValueError where the groups don't match in number or size."""
+        groups = [dict(g) for g in state_dict["param_groups"]]
+        if len(groups) != len(self.param_groups):
+            raise ValueError("loaded state dict has a different number of parameter groups")
+        if any(len(new["params"]) != len(old["params"]) for new, old in zip(groups, self.param_groups, strict=True)):
+            raise ValueError(
+                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
+            )
+        parameters: dict[Any, Any] = {}
+        for new, old in zip(groups, self.param_groups, strict=True):
+            parameters.update(zip(new["params"], old["params"], strict=True))
+            for name, value in new.items():
+                if name not in ("params", "param_names"):
+                    old[name] = deepcopy(value)
+        self.state = defaultdict(dict)
+        counts: dict[tuple[Device, float], Tensor] = {}
+        for key, values in state_dict["state"].items():
+            parameter = parameters[key]
+            for name, value in values.items():
+                self.state[parameter][name] = _restored(name, value, parameter, counts)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_scalars": {}}
+
+    def __repr__(self) -> str:
+        rows = [type(self).__name__ + " ("]
+        for i, group in enumerate(self.param_groups):
+            rows.append(f"Parameter Group {i}")
+            rows += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
+        return "\n".join([*rows, ")"])
+
+
+def _check_parameter(parameter: Any) -> None:
+    if not isinstance(parameter, TensorBase):
+        raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(parameter).__name__}")
+    if not parameter.is_leaf:
+        raise ValueError(at_user_line("can't optimize a non-leaf Tensor"))
+
+
+def _restored(name: str, value: Any, parameter: Any, counts: dict[tuple[Device, float], Tensor]) -> Any:
+    """A saved value as state of `parameter`: computed, on its device, in its dtype (counts in float32)."""
+    where = parameter.device
+    if name == "step":
+        number = float(value.item() if isinstance(value, TensorBase) else value)
+        if (where, number) not in counts:
+            counts[where, number] = filled(build.const(0, float32, where), number)
+        return counts[where, number]
+    if not isinstance(value, TensorBase):
+        return value
+    node = build.detach(value.node)
+    if node.dtype.is_floating_point and parameter.dtype.is_floating_point:
+        node = build.cast(node, parameter.dtype)
+    host = wrap(node).numpy(force=True)
+    return wrap(from_array(host, where, node.dtype))

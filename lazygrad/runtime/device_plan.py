@@ -1,0 +1,224 @@
+"""Plans on a GPU: the first run tunes and launches one by one; later ones replay a captured CUDA graph.
+
+A graph holds addresses. So that no replay can see a wrong value: temporaries live in an arena that the plan
+owns; inputs whose address changed between the first two runs are copied into memory that the plan owns,
+the others are compared at every replay and, when one moved, the graph is captured anew; outputs are
+captured into memory that is handed out again only when nobody holds it, else what is held is moved away
+first. Donated inputs (parameters, optimizer state) are updated where they stand.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from lazygrad.codegen.kernel import Kernel
+from lazygrad.config import Settings, current
+from lazygrad.device import Device
+from lazygrad.ir import op as ops
+from lazygrad.runtime import array, autotune, cublas, gpu, triton
+from lazygrad.runtime.buffer import live_buffers
+from lazygrad.schedule.memory import Arena, plan_arena
+from lazygrad.schedule.plan import Choice, KernelStep, LibraryProduct, OpStep, Plan
+
+STAGED_LIMIT = 64 << 20  # inputs up to this size are copied into place before a replay, if they move about
+Launch = Callable[[], None]
+
+_loaded: dict[tuple[Kernel, Device], triton.CompiledKernel] = {}
+_products: dict[LibraryProduct, cublas.Product] = {}
+
+
+class DevicePlan:
+    """A plan bound to one GPU. `donations` maps outputs to the inputs whose memory they take over."""
+
+    def __init__(self, plan: Plan, device: Device, donations: dict[int, int]) -> None:
+        self.plan, self.device, self.donations = plan, device, donations
+        self.target = gpu.target_of(device)
+        self.arena: Arena = plan_arena(plan)
+        self.runs = 0
+        self.block: Any = None
+        self.graph: Any = None
+        self.capturable = not any(isinstance(s, OpStep) and s.node.op is ops.COPY for s in plan.steps)
+        self.chosen: list[Choice | None] = [None] * len(plan.steps)
+        self.captured_inputs: list[int] = []
+        self.staged: dict[int, Any] = {}
+        self.moved: set[int] = set()
+        self.captured: dict[int, Any] = {}  # arrays of the captured run: outputs, and what array ops made
+        self.kept: list[Any] = []
+
+    # -- one run
+    def run(self, inputs: list[Any], settings: Settings) -> list[Any]:
+        self.runs += 1
+        with gpu.cupy().cuda.Device(self.device.index):
+            stream = gpu.stream_of(self.device)
+            stream.use()
+            if not (self.capturable and settings.graphs) or self.runs == 1:
+                self.captured_inputs = [_address(a) for a in inputs]
+                return self.run_launches(inputs, settings)
+            if self.graph is None or not self.can_replay(inputs) or not self.free_outputs():
+                self.capture(inputs, settings, stream)
+            return self.replay(inputs, stream)
+
+    def run_launches(self, inputs: list[Any], settings: Settings) -> list[Any]:
+        """Every step on its own; on the first run the fastest of its choices is found."""
+        values = self.place(inputs, {})
+        for i, step in enumerate(self.plan.steps):
+            if isinstance(step, OpStep):
+                self.run_op(step, values)
+            elif self.has_work(step):
+                self.launch(i, step, values, settings)
+            for dead in self.plan.release[i]:
+                if dead not in self.arena.offsets:
+                    values[dead] = None
+        return [values[o] for o in self.plan.outputs]
+
+    def has_work(self, step: KernelStep) -> bool:
+        return any(0 not in self.plan.values[r].shape for r in step.results)
+
+    # -- memory
+    def place(self, inputs: list[Any], outputs: dict[int, Any]) -> list[Any]:
+        """Arrays for inputs, temporaries and outputs; what array ops make is filled in as they run."""
+        plan = self.plan
+        if self.block is None and self.arena.size:
+            self.block = gpu.allocate((self.arena.size,), "uint8", self.device)
+        values: list[Any] = [*inputs, *[None] * (len(plan.values) - len(inputs))]
+        for value, offset in self.arena.offsets.items():
+            values[value] = self.temporary(value, offset)
+        written = {r for s in plan.steps if isinstance(s, KernelStep) for r in s.results}
+        for position, value in enumerate(plan.outputs):
+            if value not in written or values[value] is not None:
+                continue
+            spec = plan.values[value]
+            if position in self.donations:
+                values[value] = inputs[self.donations[position]]
+            elif value in outputs:
+                values[value] = outputs[value]
+            else:
+                values[value] = gpu.allocate(spec.shape, spec.dtype.numpy, self.device)
+        return values
+
+    def temporary(self, value: int, offset: int) -> Any:
+        spec = self.plan.values[value]
+        pointer = gpu.cupy().cuda.MemoryPointer(self.block.data.mem, self.block.data.ptr - self.block.data.mem.ptr + offset)
+        return gpu.cupy().ndarray(spec.shape, spec.dtype.numpy, pointer)
+
+    # -- launching
+    def run_op(self, step: OpStep, values: list[Any]) -> None:
+        values[step.result] = array.evaluate(step.node, [values[s] for s in step.sources])
+
+    def launch(self, number: int, step: KernelStep, values: list[Any], settings: Settings) -> None:
+        arrays = [self.contiguous(values, a) for a in step.arguments]
+        chosen = self.chosen[number]
+        if chosen is None:
+            chosen = self.chosen[number] = self.choose(step, arrays, settings)
+        self.ready(chosen, arrays)()
+
+    def contiguous(self, values: list[Any], value: int) -> Any:
+        """What an array op left as a view becomes an array of its own."""
+        if not values[value].flags.c_contiguous:
+            values[value] = gpu.cupy().ascontiguousarray(values[value])
+            self.kept.append(values[value])
+        return values[value]
+
+    def ready(self, choice: Choice, arrays: list[Any]) -> Launch:
+        """A function that launches this choice on these arrays."""
+        stream = gpu.stream_of(self.device).ptr
+        addresses = [_address(a) for a in arrays]
+        if isinstance(choice, LibraryProduct):
+            product = _products.get(choice)
+            if product is None:
+                product = _products[choice] = cublas.Product(choice.spec)
+            a, b, out = addresses
+            return lambda: product(a, b, out, stream)
+        kernel = _loaded.get((choice, self.device))
+        if kernel is None:
+            kernel = _loaded[choice, self.device] = triton.CompiledKernel(choice, self.target)
+        arguments = kernel.bind(addresses)
+        return lambda: kernel.launch(arguments, stream)
+
+    def choose(self, step: KernelStep, arrays: list[Any], settings: Settings) -> Choice:
+        if len(step.choices) == 1 or not settings.autotune:
+            return step.choices[0]
+        cache = triton.disk_cache(str(current().cache_root))
+        key = autotune.key_of(step.choices, gpu.device_name(self.device))
+        best = autotune.remembered(cache, key, step.choices)
+        if best is None:
+            runs = [self.ready(c, arrays) for c in step.choices]
+            best, times = autotune.fastest(runs, gpu.stream_of(self.device), gpu.cupy())
+            cache.put_json("choice", key, {"best": best, "milliseconds": times})
+        return step.choices[best]
+
+    # -- graphs
+    def can_replay(self, inputs: list[Any]) -> bool:
+        """Whether every input that the graph reads in place is where it was."""
+        return all(
+            i in self.staged or _address(a) == self.captured_inputs[i] for i, a in enumerate(inputs)
+        )
+
+    def capture(self, inputs: list[Any], settings: Settings, stream: Any) -> None:
+        """Record one run. Inputs that have moved since the last time get memory of their own."""
+        donated = set(self.donations.values())
+        for i, given in enumerate(inputs):
+            if _address(given) != self.captured_inputs[i] and i not in donated and given.nbytes <= STAGED_LIMIT:
+                self.moved.add(i)
+        placed = list(inputs)
+        for i in self.moved:
+            if i not in self.staged:
+                spec = self.plan.values[i]
+                self.staged[i] = gpu.allocate(spec.shape, spec.dtype.numpy, self.device)
+            placed[i] = self.staged[i]
+        self.captured_inputs = [_address(a) for a in inputs]
+        self.captured, self.kept, self.graph = {}, [], None
+        values = self.place(placed, {})
+        launches: list[Any] = []
+        stream.begin_capture()
+        try:
+            for i, step in enumerate(self.plan.steps):
+                if isinstance(step, OpStep):
+                    self.run_op(step, values)
+                elif self.has_work(step):
+                    arrays = [self.contiguous(values, a) for a in step.arguments]
+                    chosen = self.chosen[i] or self.choose(step, arrays, settings)
+                    launch = self.ready(chosen, arrays)
+                    launch()
+                    launches.append(launch)
+        finally:
+            self.graph = stream.end_capture()
+        self.kept += [values, launches]
+        self.captured = {v: values[v] for v in self.plan.outputs}
+
+    def replay(self, inputs: list[Any], stream: Any) -> list[Any]:
+        for i, memory in self.staged.items():
+            gpu.copy_into(memory, _contiguous(inputs[i]), self.device)
+        self.graph.launch(stream)
+        return [
+            inputs[self.donations[p]] if p in self.donations else self.captured[v]
+            for p, v in enumerate(self.plan.outputs)
+        ]
+
+    def free_outputs(self) -> bool:
+        """Whoever still holds what an earlier replay returned gets a copy before this one overwrites it. False
+        where somebody outside holds the memory itself: then the graph must write elsewhere."""
+        donated = {self.plan.outputs[p] for p in self.donations}
+        for value, memory in self.captured.items():
+            if value in donated or value < self.plan.inputs:
+                continue
+            holders = [b for b in live_buffers() if b.array is memory] if sys.getrefcount(memory) > OWN_REFERENCES else []
+            for buffer in holders:
+                buffer.array = memory.copy()
+            del holders
+            if sys.getrefcount(memory) > OWN_REFERENCES:
+                return False
+        return True
+
+
+OWN_REFERENCES = 4  # the plan's table of outputs and of values, the loop variable, getrefcount's argument
+
+
+def _address(value: Any) -> int:
+    return int(value.data.ptr)
+
+
+def _contiguous(value: Any) -> Any:
+    return value if value.flags.c_contiguous else gpu.cupy().ascontiguousarray(value)

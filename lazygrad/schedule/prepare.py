@@ -1,0 +1,106 @@
+"""Preparation: takes a simplified graph and a Target, returns an equal graph in the ops that have kernels.
+
+Attention is laid out so that joining its heads costs nothing, or decomposed where there is no kernel;
+sums of half precision run in float32; long reductions of few results are split so that the whole GPU works.
+"""
+
+from __future__ import annotations
+
+from lazygrad.codegen.attend import has_kernel
+from lazygrad.codegen.tile import power_of_two
+from lazygrad.device import Target
+from lazygrad.dtype import float32
+from lazygrad.ir import build
+from lazygrad.ir import op as ops
+from lazygrad.ir.attention import DECOMPOSITIONS, token_major
+from lazygrad.ir.node import Node, rebuild, toposort
+from lazygrad.ir.op import Kind
+from lazygrad.schedule.group import domain_of
+
+SPLIT_FROM = 4096  # elements behind one result below which one program per result does
+ROWS_EACH = 128  # what a program of a split column reduction should at least walk
+SPLITTABLE = (ops.SUM, ops.MAX, ops.MIN, ops.PROD)
+
+
+def prepare(roots: list[Node], target: Target) -> list[Node]:
+    """The roots over ops that the target has kernels for."""
+    twin: dict[Node, Node] = {}
+    for node in toposort(roots):
+        made = rebuild(node, tuple(twin[s] for s in node.src))
+        twin[node] = _prepared(made, target)
+    prepared = [twin[r] for r in roots]
+    return prepared if prepared == roots else prepare(prepared, target)
+
+
+def decompose(roots: list[Node]) -> list[Node]:
+    """Composite ops replaced by what they mean, for targets without kernels."""
+    twin: dict[Node, Node] = {}
+    for node in toposort(roots):
+        made = rebuild(node, tuple(twin[s] for s in node.src))
+        twin[node] = DECOMPOSITIONS[made.op](made) if made.op in DECOMPOSITIONS else made
+    decomposed = [twin[r] for r in roots]
+    return decomposed if decomposed == roots else decompose(decomposed)
+
+
+def _prepared(node: Node, target: Target) -> Node:
+    if node.op.kind is Kind.ATTENTION:
+        if not has_kernel(node):
+            return DECOMPOSITIONS[node.op](node)
+        if node.op is not ops.ATTENTION_LSE and not node.arg.token_major:
+            return token_major(node)
+    if node.op.kind is Kind.REDUCE:
+        if node.op in (ops.SUM, ops.PROD) and node.dtype.compute is not node.dtype:
+            wide = build.reduce(node.op, build.cast(node.src[0], float32), node.arg)
+            return build.cast(_prepared(wide, target), node.dtype)
+        return split_reduction(node, target)
+    return node
+
+
+def split_reduction(node: Node, target: Target) -> Node:
+    """A reduction in two: partial results of equal parts, then those together. The order of additions is
+    fixed by the shapes alone, so every run gives the same bits."""
+    if node.op not in SPLITTABLE:
+        return node
+    source, axes = node.src[0], node.arg
+    domain = domain_of(source.shape, axes)
+    if not domain.reduced or domain.reduced.count(True) != 1 or domain.reduction < SPLIT_FROM:
+        return node
+    trailing = domain.reduced[-1]
+    busy = 2 * target.multiprocessors
+    programs = domain.kept if trailing else -(-domain.kept // 64)
+    if programs >= busy or (trailing and domain.kept > 1 and domain.reduction < 8 * SPLIT_FROM):
+        return node
+    least = SPLIT_FROM if trailing else ROWS_EACH
+    parts = min(power_of_two(-(-busy // programs)), power_of_two(domain.reduction // least))
+    if parts < 2:
+        return node
+    return _in_parts(node, domain.dims, domain.reduced.index(True), parts)
+
+
+def _in_parts(node: Node, dims: tuple[int, ...], axis: int, parts: int) -> Node:
+    flat = build.reshape(node.src[0], dims)
+    each = -(-dims[axis] // parts)
+    missing = each * parts - dims[axis]
+    if missing:
+        widths = [(0, missing if i == axis else 0) for i in range(len(dims))]
+        flat = build.pad(flat, widths, _neutral(node))
+    split = build.reshape(flat, (*dims[:axis], parts, each, *dims[axis + 1 :]))
+    partial = build.reduce(node.op, split, (axis + 1,))
+    partial.where = node.where
+    whole = build.reduce(node.op, partial, (axis,))
+    whole.where = node.where
+    return build.reshape(whole, node.shape)
+
+
+def _neutral(node: Node) -> bool | int | float:
+    if node.op is ops.SUM:
+        return 0
+    if node.op is ops.PROD:
+        return 1
+    dtype = node.dtype
+    if dtype.is_floating_point:
+        return float("-inf") if node.op is ops.MAX else float("inf")
+    if dtype.category == 0:
+        return node.op is ops.MIN
+    bits = dtype.itemsize * 8 - dtype.signed
+    return 2**bits - 1 if node.op is ops.MIN else (-(2**bits) if dtype.signed else 0)

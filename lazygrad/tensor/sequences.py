@@ -1,0 +1,153 @@
+"""Tensors counted or computed from positions: arange, linspace, logspace, eye, triangles' indices."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lazygrad import dtype as dt
+from lazygrad.dtype import DType
+from lazygrad.errors import at_user_line
+from lazygrad.ir import build
+from lazygrad.ir import op as ops
+from lazygrad.ir.node import Node
+from lazygrad.tensor.core import TensorBase
+from lazygrad.tensor.creation import from_array, made, placed
+from lazygrad.tensor.promote import get_default_dtype
+
+if TYPE_CHECKING:
+    from lazygrad.tensor import Tensor
+
+
+def _numbers(*values: Any) -> list[Any]:
+    return [v.item() if isinstance(v, TensorBase) else v for v in values]  # type: ignore[attr-defined]
+
+
+def arange(
+    start: float,
+    end: float | None = None,
+    step: float = 1,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """start, start + step, ... below end: int64 where all three are integers, else the default dtype."""
+    start, end, step = _numbers(*((0, start) if end is None else (start, end)), step)
+    assert end is not None
+    if step == 0:
+        raise RuntimeError(at_user_line("step must be nonzero"))
+    if (end - start) / step < 0:
+        raise RuntimeError(at_user_line("upper bound and lower bound inconsistent with step sign"))
+    whole = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
+    count = -((start - end) // step) if whole else math.ceil((end - start) / step)
+    node = build.iota(int(count), placed(device))
+    if not whole:
+        node = build.cast(node, dt.float64)
+    if step != 1:
+        node = build.scale(node, step)
+    if start != 0:
+        node = build.shift(node, start)
+    found = dtype or (dt.int64 if whole else get_default_dtype())
+    return made(build.cast(node, found), requires_grad)
+
+
+def linspace(
+    start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """`steps` evenly spaced numbers from start to end, both included."""
+    start, end = _numbers(start, end)
+    found = dtype or get_default_dtype()
+    return made(build.cast(_spaced(start, end, steps, found, device), found), requires_grad)
+
+
+def logspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """base ** linspace(start, end, steps)."""
+    start, end = _numbers(start, end)
+    found = dtype or get_default_dtype()
+    node = _spaced(start, end, steps, found, device)
+    return made(build.cast(build.pointwise(ops.POW, build.like(node, base), node), found), requires_grad)
+
+
+def _spaced(start: float, end: float, steps: int, dtype: DType, device: Any) -> Node:
+    """Counted from the nearer end, so that both are exact."""
+    if steps < 0:
+        raise RuntimeError(at_user_line("number of steps must be non-negative"))
+    wide = dt.float64 if dtype is dt.float64 or not dtype.is_floating_point else dt.float32
+    place = build.cast(build.iota(steps, placed(device)), wide)
+    if steps == 1:
+        return build.like(place, start)
+    step = (end - start) / max(1, steps - 1)
+    up = build.shift(build.scale(place, step), start)
+    down = build.sub(build.like(place, end), build.scale(build.sub(build.like(place, steps - 1), place), step))
+    return build.where(build.less(place, build.like(place, steps // 2)), up, down)
+
+
+def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """1 on the diagonal of an n x m matrix, 0 elsewhere."""
+    columns = n if m is None else m
+    if n < 0 or columns < 0:
+        raise RuntimeError(at_user_line(f"n must be greater or equal to 0, got {min(n, columns)}"))
+    where = placed(device)
+    down, across = build.reshape(build.iota(n, where), (n, 1)), build.reshape(build.iota(columns, where), (1, columns))
+    return made(build.cast(build.equal(down, across), dtype or get_default_dtype()), requires_grad)
+
+
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: Any = "cpu") -> Tensor:
+    """(2, n): the rows and columns of the lower triangle of a row x col matrix, row by row."""
+    return made(from_array(np.stack(np.tril_indices(row, offset, col)), placed(device), dtype))
+
+
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: Any = "cpu") -> Tensor:
+    """(2, n): the rows and columns of the upper triangle of a row x col matrix, row by row."""
+    return made(from_array(np.stack(np.triu_indices(row, offset, col)), placed(device), dtype))
+
+
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
+    """Rows of powers of x."""
+    count = x.node.shape[-1] if N is None else N
+    powers = arange(count, device=x.device)
+    if not increasing:
+        powers = powers.flip(0)
+    return x.unsqueeze(-1).pow(powers)
+
+
+def hann_window(window_length: int, periodic: bool = True, *, dtype: DType | None = None, device: Any = None) -> Tensor:
+    """Half a raised cosine."""
+    return _cosine_window(window_length, periodic, 0.5, 0.5, dtype, device)
+
+
+def hamming_window(
+    window_length: int,
+    periodic: bool = True,
+    alpha: float = 0.54,
+    beta: float = 0.46,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+) -> Tensor:
+    """A raised cosine on a pedestal."""
+    return _cosine_window(window_length, periodic, alpha, beta, dtype, device)
+
+
+def _cosine_window(length: int, periodic: bool, alpha: float, beta: float, dtype: DType | None, device: Any) -> Tensor:
+    found = dtype or get_default_dtype()
+    if length == 1:
+        return made(build.const(1, found, placed(device), (1,)))
+    period = length if periodic else length - 1
+    angle = build.scale(build.cast(build.iota(length, placed(device)), found.compute), 2 * math.pi / max(1, period))
+    return made(build.cast(build.shift(build.scale(build.pointwise(ops.COS, angle), -beta), alpha), found))
+
+
+__all__ = ["arange", "eye", "hamming_window", "hann_window", "linspace", "logspace", "tril_indices", "triu_indices", "vander"]
