@@ -24,7 +24,7 @@ from lazygrad.dtype import int32 as int
 from lazygrad.dtype import int64 as long
 from lazygrad.dtype import promote as promote_types
 from lazygrad.functions import *
-from lazygrad.tensor import Tensor
+from lazygrad.tensor import Tensor, autograd
 from lazygrad.tensor.assembly import (
     block_diag,
     cartesian_prod,
@@ -122,3 +122,6 @@ from lazygrad.tensor.special import power as pow
 # Last: these names are also modules, which everything above asks for as `from lazygrad import dtype`.
 from lazygrad.device import Device as device  # isort: skip
 from lazygrad.dtype import DType as dtype  # isort: skip
+from lazygrad import cuda, nn, optim  # isort: skip
+from lazygrad.compile import compile  # isort: skip
+from lazygrad import amp, nn, optim  # isort: skip

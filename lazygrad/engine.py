@@ -61,7 +61,7 @@ def realize(
     if pending:
         settings = current()
         structure = structure_of(pending, is_computed)
-        kept = worth_keeping(structure, held)
+        kept = [*worth_keeping(structure, held), *losing_their_source(structure, held, updates)]
         if kept:
             structure = structure_of([*pending, *kept], is_computed)
         target = target_for(structure, settings)
@@ -105,6 +105,20 @@ def worth_keeping(structure: Structure, held: Collection[Node]) -> list[Node]:
             if node in held and node not in roots:
                 kept.append(node)
     return kept
+
+
+def losing_their_source(structure: Structure, held: Collection[Node], updates: Mapping[Node, Buffer]) -> list[Node]:
+    """Nodes that somebody holds and that read memory about to be overwritten: they are computed before."""
+    overwritten = {id(b) for b in updates.values()}
+    present = set(structure.order)
+    found = []
+    for node in held:
+        if node in present or is_computed(node):
+            continue
+        below = toposort([node], stop=lambda n: is_computed(n) or n in updates)
+        if any(id(known(n)) in overwritten for n in below if n not in updates and is_computed(n)):
+            found.append(node)
+    return found
 
 
 def target_for(structure: Structure, settings: Settings) -> Target:

@@ -260,6 +260,8 @@ VJP |= {
 def _tree_product(node: Node) -> Node:
     """PROD as a tree of multiplications: right also where factors are zero."""
     value = node.src[0]
+    if not value.numel:
+        return like(node, 1) if node.numel else const(0, node.dtype, node.device, node.shape)
     for axis in node.arg:
         while value.shape[axis] > 1:
             half, odd = divmod(value.shape[axis], 2)

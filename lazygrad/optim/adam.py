@@ -23,7 +23,8 @@ from lazygrad.optim.common import (
     sqrt,
     with_decay,
 )
-from lazygrad.optim.optimizer import Group, Optimizer, State, filled
+from lazygrad.optim.memory import filled
+from lazygrad.optim.optimizer import Group, Optimizer, State
 
 Betas = tuple[float, float]
 
@@ -208,7 +209,7 @@ class NAdam(Optimizer):
         if "mu_product" not in state:
             state["mu_product"] = filled(build.const(1, float32, node.device), 1)
         product = mul(cast(state["mu_product"].node, dtype), scalar["mu"])
-        state["mu_product"]._write(cast(product, float32))
+        self._replace(state["mu_product"], cast(product, float32))
         rates = {
             "by_gradient": div(mul(scalar["lr"], one_minus(scalar["mu"])), one_minus(product)),
             "by_momentum": div(mul(scalar["lr"], scalar["next"]), one_minus(mul(product, scalar["next"]))),

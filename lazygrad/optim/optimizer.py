@@ -19,9 +19,7 @@ from lazygrad.dtype import DType, float32
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir.node import Node
-from lazygrad.runtime import array
-from lazygrad.runtime.buffer import Buffer
-from lazygrad.runtime.values import known
+from lazygrad.optim.memory import filled, settle
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.core import TensorBase, flush, grad_mode, wrap
 from lazygrad.tensor.creation import from_array
@@ -29,13 +27,6 @@ from lazygrad.tensor.creation import from_array
 Group = dict[str, Any]
 State = dict[str, Node]
 REQUIRED: Any = object()  # the default of an option that every group must give
-
-
-def filled(node: Node, value: float) -> Tensor:
-    """A computed tensor like `node`: an optimizer's state is memory from the first step on."""
-    held = array.empty(node.shape, node.dtype, node.device)
-    held.fill(value)
-    return wrap(build.buffer(Buffer(held, node.dtype, node.shape, node.device), node.dtype, node.shape, node.device))
 
 
 class Scalars:
@@ -76,6 +67,7 @@ class Optimizer:
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[Group] = []
         self._scalars: dict[int, Scalars] = {}
+        self._skip: Node | None = None
         self._step_hooks: dict[str, list[Callable[..., Any]]] = {"pre": [], "post": []}
         groups = list(params)
         if not groups:
@@ -125,20 +117,26 @@ class Optimizer:
             raise ValueError("some parameters appear in more than one parameter group")
         self.param_groups.append(group)
         # initial values are computed now, so that the first step has the graph of every other
-        flush([p._cell.node for p in group["params"] if not p._path and known(p._cell.node) is None])
+        settle(group["params"])
 
     # -- stepping
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update every parameter that has a gradient; returns what `closure` returned, if given."""
+    def step(self, closure: Callable[[], Any] | None = None, *, skip: Node | None = None) -> Any:
+        """Update every parameter that has a gradient; returns what `closure` returned, if given.
+
+        `skip` is GradScaler's: a 0-d bool; where it holds, everything keeps its old value.
+        """
         loss = None
+        flush([])  # a step that nobody asked for yet is computed before the next is added to it
         for hook in self._step_hooks["pre"]:
             hook(self, (), {})
         if closure is not None:
             with grad_mode(True):
                 loss = closure()
+        self._skip = skip
         with grad_mode(False):
             for group in self.param_groups:
                 self._step_group(group)
+        self._skip = None
         for hook in self._step_hooks["post"]:
             hook(self, (), {})
         return loss
@@ -167,8 +165,14 @@ class Optimizer:
         before = {name: build.cast(state[name].node, dtype) for name in names}
         value, after = self.update(group, scalar, build.cast(node, dtype), grad, before)
         for name, new in after.items():
-            state[name]._write(build.cast(new, state[name].dtype))
-        parameter._write(build.cast(value, node.dtype))
+            self._replace(state[name], build.cast(new, state[name].dtype))
+        self._replace(parameter, build.cast(value, node.dtype))
+
+    def _replace(self, tensor: Any, value: Node) -> None:
+        """Write in place; the old value stays where this step is skipped."""
+        if self._skip is not None:
+            value = build.where(build.copy(self._skip, value.device), build.detach(tensor.node), value)
+        tensor._write(value)
 
     def _changing(self, group: Group, device: Device, dtype: DType) -> State:
         scalars = self._scalars.setdefault(id(group), Scalars())
@@ -210,11 +214,10 @@ class Optimizer:
             step = self.state[parameters[0]]["step"]
             after = build.shift(step.node, 1)
             if holders[number] != len(parameters):  # somebody who shares the count doesn't step: part from it
-                step = wrap(after)
+                step = wrap(step.node)
                 for parameter in parameters:
                     self.state[parameter]["step"] = step
-            else:
-                step._write(after)
+            self._replace(step, after)
             counts[id(step)] = after
         return counts
 
@@ -227,6 +230,7 @@ class Optimizer:
                 elif parameter.grad is not None:
                     with grad_mode(False):
                         parameter.grad.detach_().zero_()
+        flush([])  # now that no gradient is held, the pending step need not write any
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> Any:
         """Call hook(optimizer, args, kwargs) before every step."""
@@ -273,7 +277,7 @@ class Optimizer:
                 self.state[parameter][name] = _restored(name, value, parameter, counts)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_scalars": {}}
+        return {**self.__dict__, "_scalars": {}, "_skip": None}
 
     def __repr__(self) -> str:
         rows = [type(self).__name__ + " ("]

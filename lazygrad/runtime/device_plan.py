@@ -46,6 +46,8 @@ class DevicePlan:
         self.moved: set[int] = set()
         self.captured: dict[int, Any] = {}  # arrays of the captured run: outputs, and what array ops made
         self.kept: list[Any] = []
+        self.launches: list[Launch] = []
+        self.launched: list[tuple[KernelStep, Choice]] = []
 
     # -- one run
     def run(self, inputs: list[Any], settings: Settings) -> list[Any]:
@@ -149,6 +151,17 @@ class DevicePlan:
             cache.put_json("choice", key, {"best": best, "milliseconds": times})
         return step.choices[best]
 
+    def profile(self, rounds: int = 5) -> list[tuple[float, str]]:
+        """(median seconds, description) of each kernel run alone over the last run's memory, slowest first."""
+        rows: list[tuple[float, str]] = []
+        stream = gpu.stream_of(self.device)
+        for launch, (step, chosen) in zip(self.launches, self.launched, strict=True):
+            _, times = autotune.fastest([launch], stream, gpu.cupy())
+            name = chosen.name if isinstance(chosen, Kernel) else "cublas"
+            shapes = " ".join(str(list(self.plan.values[r].shape)) for r in step.results)
+            rows.append((times[0] / 1e3, f"{name} -> {shapes}"))
+        return sorted(rows, reverse=True)
+
     # -- graphs
     def can_replay(self, inputs: list[Any]) -> bool:
         """Whether every input that the graph reads in place is where it was."""
@@ -172,6 +185,7 @@ class DevicePlan:
         self.captured, self.kept, self.graph = {}, [], None
         values = self.place(placed, {})
         launches: list[Any] = []
+        self.launched = []
         stream.begin_capture()
         try:
             for i, step in enumerate(self.plan.steps):
@@ -183,9 +197,11 @@ class DevicePlan:
                     launch = self.ready(chosen, arrays)
                     launch()
                     launches.append(launch)
+                    self.launched.append((step, chosen))
         finally:
             self.graph = stream.end_capture()
-        self.kept += [values, launches]
+        self.kept += [values]
+        self.launches = launches
         self.captured = {v: values[v] for v in self.plan.outputs}
 
     def replay(self, inputs: list[Any], stream: Any) -> list[Any]:

@@ -211,7 +211,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """One after the other along `dim`; dtypes promote; empty vectors are skipped, as in torch."""
     listed = _listed(tensors, "cat")
     if not listed:
-        raise RuntimeError(at_user_line("torch.cat(): expected a non-empty list of Tensors"))
+        raise ValueError(at_user_line("torch.cat(): expected a non-empty list of Tensors"))
     nodes = _common(listed)
     for i, node in enumerate(nodes):
         if not node.ndim:
@@ -286,8 +286,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     lengths = [t.node.numel for t in listed]
     found = []
     for i, tensor in enumerate(listed):
-        line = tensor.reshape([n if j == i else 1 for j, n in enumerate(lengths)]).expand(lengths)
-        found.append(line.transpose(0, 1) if swap else line)
+        found.append(tensor.reshape([n if j == i else 1 for j, n in enumerate(lengths)]).expand(lengths))
     if swap:
         found[0], found[1] = found[1], found[0]
     return tuple(found)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from lazygrad import engine
 from lazygrad.device import Device
@@ -73,11 +73,12 @@ class Cell:
         self.node = node
         self.version += 1
         if self.home is not None:
-            _updated.add(self)
+            _updated[self] = None
 
 
-_updated: WeakSet[Cell] = WeakSet()  # cells whose in-place update hasn't been computed
-_unread: WeakSet[Cell] = WeakSet()  # cells holding values that haven't been computed
+# cells whose in-place update hasn't been computed, in the order of writing: it is part of a plan's key
+_updated: WeakKeyDictionary[Cell, None] = WeakKeyDictionary()
+_unread: WeakKeyDictionary[Cell, None] = WeakKeyDictionary()  # cells holding values that haven't been computed
 _leaf_numbers = itertools.count()
 _leaves: WeakValueDictionary[int, TensorBase] = WeakValueDictionary()
 
@@ -127,7 +128,7 @@ class TensorBase:
         self._retains = False
         self._consumed = False
         if not path and known(cell.node) is None:
-            _unread.add(cell)
+            _unread[cell] = None
 
     @property
     def node(self) -> Node:
@@ -202,7 +203,7 @@ class TensorBase:
             )
         self._cell.write(_put_back(self._cell.node, self._path, value))
         if known(self._cell.node) is None:
-            _unread.add(self._cell)
+            _unread[self._cell] = None
         return self  # type: ignore[return-value]
 
     # -- computing
@@ -245,13 +246,13 @@ class TensorBase:
 
 def flush(requested: list[Node]) -> None:
     """Compute `requested` and every pending in-place update; keep what tensors still hold."""
-    cells = [c for c in _updated if known(c.node) is None]
+    cells = [c for c in list(_updated) if known(c.node) is None]
     updates = {c.node: c.home for c in cells if c.home is not None}
-    held = {c.node for c in _unread}
+    held = dict.fromkeys(c.node for c in list(_unread))
     engine.realize([*requested, *updates], updates, held)
     for cell in list(_updated):
         _settle(cell)
-    for cell in [c for c in _unread if known(c.node) is not None]:
+    for cell in [c for c in list(_unread) if known(c.node) is not None]:
         _settle(cell)
 
 
@@ -260,8 +261,8 @@ def _settle(cell: Cell) -> None:
     buffer = known(cell.node)
     if buffer is None:
         return
-    _updated.discard(cell)
-    _unread.discard(cell)
+    _updated.pop(cell, None)
+    _unread.pop(cell, None)
     cell.home = None
     if not cell.node.needs_grad and cell.node.op is not ops.BUFFER:
         cell.node = build.buffer(buffer, buffer.dtype, buffer.shape, buffer.device)

@@ -27,7 +27,7 @@ def product(a: Node, b: Node, name: str = "matmul") -> Node:
             at_user_line(f"{name}: expected both operands to have the same dtype, but got: {a.dtype.name} != {b.dtype.name}")
         )
     if a.dtype is dt.bool_:
-        raise RuntimeError(at_user_line(f'"{name}" not implemented for \'Bool\''))
+        raise NotImplementedError(at_user_line(f'"{name}" not implemented for \'Bool\''))
     if not a.ndim or not b.ndim:
         raise RuntimeError(
             at_user_line(f"{name}: both arguments need to be at least 1D, but they are {a.ndim}D and {b.ndim}D")

@@ -115,7 +115,7 @@ def integer_pointwise(op: Op, *operands: Any) -> Node:
     """An op on bools and integers only. RuntimeError for floating point."""
     dtype = result_type(*operands)
     if dtype.is_floating_point:
-        raise RuntimeError(at_user_line(f'"{op.name.lower()}" not implemented for \'{dtype.name}\''))
+        raise NotImplementedError(at_user_line(f'"{op.name.lower()}" not implemented for \'{dtype.name}\''))
     return pointwise(op, *operands)
 
 

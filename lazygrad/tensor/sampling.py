@@ -126,7 +126,7 @@ def _of(tensor: TensorBase, generator: Generator | None) -> Generator:
 
 def _float(tensor: TensorBase, name: str) -> DType:
     if not tensor.dtype.is_floating_point:
-        raise RuntimeError(at_user_line(f'"{name}" not implemented for \'{tensor.dtype.name}\''))
+        raise NotImplementedError(at_user_line(f'"{name}" not implemented for \'{tensor.dtype.name}\''))
     return tensor.dtype
 
 

@@ -231,7 +231,7 @@ def _float_type(*operands: Any) -> Any:
 def _integers(a: Any, b: Any, name: str) -> tuple[Node, Node]:
     dtype = result_type(a, b)
     if not dtype.is_integer:
-        raise RuntimeError(at_user_line(f'"{name}" not implemented for \'{dtype.name}\''))
+        raise NotImplementedError(at_user_line(f'"{name}" not implemented for \'{dtype.name}\''))
     device = device_of((a, b))
     pair = build.pointwise(ops.ADD, node_of(a, dtype, device), node_of(b, dtype, device)).shape
     return build.expand(node_of(a, dtype, device), pair), build.expand(node_of(b, dtype, device), pair)

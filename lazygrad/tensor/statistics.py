@@ -80,7 +80,7 @@ class Statistics(TensorBase):
     def histc(self, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
         """How many elements fall in each of `bins` equal bins of [min, max]; of the data's range if both are 0."""
         if not self.dtype.is_floating_point:
-            raise RuntimeError(at_user_line(f'"histogram_cpu" not implemented for \'{self.dtype.name}\''))
+            raise NotImplementedError(at_user_line(f'"histogram_cpu" not implemented for \'{self.dtype.name}\''))
         if bins <= 0:
             raise RuntimeError(at_user_line("bins must be > 0"))
         if min > max:

@@ -1,0 +1,170 @@
+"""torch.amp: autocast, and GradScaler for float16, whose gradients fall below the smallest number.
+
+The scale and the test for infinities are tensors on the device: a step that overflows is skipped by
+choosing the old values, so that no step waits for the device or changes the graph.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lazygrad.device import Device
+from lazygrad.dtype import float32, int32
+from lazygrad.ir import build
+from lazygrad.ir import op as ops
+from lazygrad.ir.node import Node
+from lazygrad.optim import Optimizer
+from lazygrad.tensor import Tensor
+from lazygrad.tensor.autocast import autocast, get_autocast_dtype, is_autocast_enabled
+from lazygrad.tensor.core import grad_mode, wrap
+from lazygrad.tensor.creation import tensor
+
+
+class GradScaler:
+    """Multiplies losses by a scale that halves when gradients overflow and doubles after a while without.
+
+    scale(loss).backward(); step(optimizer); update().
+    """
+
+    def __init__(
+        self,
+        device: str = "cuda",
+        init_scale: float = 2.0**16,
+        growth_factor: float = 2.0,
+        backoff_factor: float = 0.5,
+        growth_interval: int = 2000,
+        enabled: bool = True,
+    ) -> None:
+        self._device = device
+        self._enabled = enabled
+        self._growth_factor = growth_factor
+        self._backoff_factor = backoff_factor
+        self._growth_interval = growth_interval
+        self._init_scale = init_scale
+        self._init_growth = 0
+        self._scale: Tensor | None = None
+        self._tracker: Tensor | None = None
+        self._found: dict[int, Node] = {}  # by optimizer: 0-d bool, whether its gradients overflowed
+
+    def _start(self, where: Device) -> None:
+        if self._scale is None:
+            self._scale = tensor(self._init_scale, dtype=float32, device=where)
+            self._tracker = tensor(self._init_growth, dtype=int32, device=where)
+
+    def scale(self, outputs: Any) -> Any:
+        """The loss (or every tensor of a list) times the scale."""
+        if not self._enabled:
+            return outputs
+        if isinstance(outputs, (list, tuple)):
+            return type(outputs)(self.scale(o) for o in outputs)
+        self._start(outputs.device)
+        assert self._scale is not None
+        return wrap(build.mul(outputs.node, build.cast(self._scale.node, outputs.dtype)))
+
+    def unscale_(self, optimizer: Optimizer) -> None:
+        """Divide the optimizer's gradients by the scale, and note whether any is infinite or NaN."""
+        if not self._enabled:
+            return
+        if id(optimizer) in self._found:
+            raise RuntimeError("unscale_() has already been called on this optimizer since the last update().")
+        grads: list[Any] = [p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
+        if not grads:
+            raise AssertionError("No inf checks were recorded for this optimizer.")
+        self._start(grads[0].device)
+        assert self._scale is not None
+        inverse = build.pointwise(ops.RECIPROCAL, self._scale.node)
+        found: Node | None = None
+        with grad_mode(False):
+            for grad in grads:
+                wide = build.cast(build.detach(grad.node), grad.dtype.compute)
+                value = build.mul(wide, build.cast(build.copy(inverse, grad.device), wide.dtype))
+                grad._write(build.cast(value, grad.dtype))
+                # |x| < inf is false for NaN too
+                finite = build.less(build.pointwise(ops.ABS, wide), build.like(wide, float("inf")))
+                bad = build.cast(build.logical_not(finite), int32)
+                worst = build.reduce(ops.MAX, bad, tuple(range(bad.ndim)), keepdim=False)
+                worst = build.copy(worst, inverse.device)
+                found = worst if found is None else build.pointwise(ops.MAXIMUM, found, worst)
+        assert found is not None
+        self._found[id(optimizer)] = build.less(build.like(found, 0), found)
+
+    def step(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        """optimizer.step(), without effect on parameters and state where a gradient overflowed."""
+        if not self._enabled:
+            return optimizer.step(*args, **kwargs)
+        if id(optimizer) not in self._found:
+            self.unscale_(optimizer)
+        return optimizer.step(*args, **kwargs, skip=self._found[id(optimizer)])
+
+    def update(self, new_scale: Any = None) -> None:
+        """Set the scale for the next iteration."""
+        if not self._enabled:
+            return
+        if self._scale is None or self._tracker is None:
+            raise AssertionError("Attempted update but _scale is None.")
+        with grad_mode(False):
+            if new_scale is not None:
+                self._scale.fill_(float(new_scale))
+            else:
+                self._adjust()
+        self._found = {}
+
+    def _adjust(self) -> None:
+        assert self._scale is not None and self._tracker is not None
+        if not self._found:
+            raise AssertionError("No inf checks were recorded prior to update.")
+        overflowed: Node | None = None
+        for found in self._found.values():
+            overflowed = found if overflowed is None else build.pointwise(ops.OR, overflowed, found)
+        assert overflowed is not None
+        scale, tracker = self._scale.node, self._tracker.node
+        good = build.shift(tracker, 1)
+        due = build.equal(good, build.like(good, self._growth_interval))
+        grown = build.where(due, build.scale(scale, self._growth_factor), scale)
+        self._scale._write(build.where(overflowed, build.scale(scale, self._backoff_factor), grown))
+        reset = build.pointwise(ops.OR, overflowed, due)
+        self._tracker._write(build.where(reset, build.like(good, 0), good))
+
+    def get_scale(self) -> float:
+        """The present scale; reads it from the device."""
+        if not self._enabled:
+            return 1.0
+        return self._init_scale if self._scale is None else float(self._scale.item())
+
+    def is_enabled(self) -> bool:
+        return self._enabled
+
+    def get_growth_factor(self) -> float:
+        return self._growth_factor
+
+    def get_backoff_factor(self) -> float:
+        return self._backoff_factor
+
+    def get_growth_interval(self) -> int:
+        return self._growth_interval
+
+    def state_dict(self) -> dict[str, Any]:
+        if not self._enabled:
+            return {}
+        return {
+            "scale": self.get_scale(),
+            "growth_factor": self._growth_factor,
+            "backoff_factor": self._backoff_factor,
+            "growth_interval": self._growth_interval,
+            "_growth_tracker": self._init_growth if self._tracker is None else int(self._tracker.item()),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if not self._enabled:
+            return
+        if not state_dict:
+            raise RuntimeError("The source state dict is empty, possibly because it was saved from a disabled instance")
+        self._init_scale = state_dict["scale"]
+        self._growth_factor = state_dict["growth_factor"]
+        self._backoff_factor = state_dict["backoff_factor"]
+        self._growth_interval = state_dict["growth_interval"]
+        self._init_growth = state_dict["_growth_tracker"]
+        self._scale = self._tracker = None
+
+
+__all__ = ["GradScaler", "autocast", "get_autocast_dtype", "is_autocast_enabled"]

@@ -1,0 +1,47 @@
+"""Memory of their own for parameters and optimizer state, so that the first step has the graph of every other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lazygrad.ir import build
+from lazygrad.ir.node import Node
+from lazygrad.runtime import array
+from lazygrad.runtime.buffer import Buffer
+from lazygrad.runtime.values import known
+from lazygrad.tensor import Tensor
+from lazygrad.tensor.core import flush, wrap
+
+
+def _leaf(held: Any, like: Node) -> Node:
+    made = Buffer(held, like.dtype, like.shape, like.device)
+    return build.buffer(made, like.dtype, like.shape, like.device)
+
+
+def filled(node: Node, value: float) -> Tensor:
+    """A computed tensor like `node`: an optimizer's state is memory from the first step on."""
+    held = array.empty(node.shape, node.dtype, node.device)
+    held.fill(value)
+    return wrap(_leaf(held, node))
+
+
+def settle(parameters: Sequence[Any]) -> None:
+    """Compute the parameters' initial values, and give each its own buffer.
+
+    Equal expressions are one node, so two biases of zeros would be one buffer, until the first update parts
+    them and changes the graph.
+    """
+    whole = [p for p in parameters if not p._path]
+    for parameter in whole:
+        cell = parameter._cell
+        value = build.constant_value(cell.node)
+        if value is not None and known(cell.node) is None:
+            cell.node = filled(cell.node, value).node
+    flush([p._cell.node for p in whole if known(p._cell.node) is None])
+    owners: dict[int, Any] = {}
+    for parameter in whole:
+        cell = parameter._cell
+        buffer = known(cell.node)
+        if buffer is not None and owners.setdefault(id(buffer), cell) is not cell:
+            cell.node = _leaf(buffer.read().copy(), cell.node)
