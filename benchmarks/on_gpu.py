@@ -114,9 +114,10 @@ def steps_per_second(lib, model, optimizer, data, functional, steps, warmup):
     return times, first, losses
 
 
-def speed(which=("lazygrad", "eager", "compile"), batch=32, steps=20):
+def speed(*which, batch=32, steps=20):
     import gpt2_model
 
+    which = which or ("lazygrad", "eager", "compile")
     config = gpt2_model.SIZES["gpt2"]
     data = list(batches(4, batch, 1024, 50257))
     for name in which:
@@ -154,8 +155,9 @@ def main(names):
     for name in names:
         start = time.perf_counter()
         try:
-            arguments = name.split(":")[1:]
-            globals()[name.split(":")[0]](*arguments)
+            section, _, rest = name.partition(":")
+            values = [int(v) if v.isdigit() else v for v in rest.split(",") if v]
+            globals()[section](*values)
         except Exception:
             traceback.print_exc()
         print(f"[{name}: {time.perf_counter() - start:.1f} s]", flush=True)

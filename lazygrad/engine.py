@@ -17,7 +17,7 @@ from lazygrad.ir.node import Node, toposort
 from lazygrad.ir.op import Kind
 from lazygrad.ir.simplify import simplify
 from lazygrad.runtime import gpu, triton
-from lazygrad.runtime.array import cuda_device_count
+from lazygrad.runtime.array import cuda_device_count, evaluate
 from lazygrad.runtime.buffer import Buffer
 from lazygrad.runtime.device_plan import DevicePlan
 from lazygrad.runtime.execute import execute
@@ -57,6 +57,7 @@ def realize(
     """
     updates = updates or {}
     realize_leaves(roots)
+    realize_transfers(roots)
     pending = [r for r in dict.fromkeys(roots) if known(r) is None]
     if pending:
         settings = current()
@@ -88,6 +89,14 @@ def realize_leaves(roots: Sequence[Node]) -> None:
     ]
     if pending and list(roots) != pending:
         realize(pending)
+
+
+def realize_transfers(roots: Sequence[Node]) -> None:
+    """Values that cross between devices are computed and moved first, so that a plan has one device."""
+    for node in [n for n in toposort(roots, stop=is_computed) if n.op is ops.COPY and known(n) is None]:
+        source = realize([node.src[0]])[0]
+        moved = evaluate(node, [source.read()])
+        remember(node, Buffer(moved, node.dtype, node.shape, node.device, node.where))
 
 
 def worth_keeping(structure: Structure, held: Collection[Node]) -> list[Node]:

@@ -93,11 +93,11 @@ class _Builder:
         self.output_of: dict[Node, str] = {}
         names = Names(set(self.taken))
         for node in group.inputs:
-            stem_ = f"in{len(self.pointers)}" if node.op is ops.BUFFER else stem(node).strip("_")
+            stem_ = f"in{len(self.pointers)}" if node.op is ops.BUFFER else stem(node)
             self.pointer_of[node] = names.fresh(f"{stem_}_ptr")
             self.pointers.append(Pointer(self.pointer_of[node], node.dtype))
         for node in group.stored:
-            self.output_of[node] = names.fresh(f"{stem(node).strip('_')}_out")
+            self.output_of[node] = names.fresh(f"{stem(node)}_out")
             self.pointers.append(Pointer(self.output_of[node], node.dtype, written=True))
         self.arguments = (*group.inputs, *group.stored)
         self.wide = any(n.numel >= INT32_ELEMENTS for n in self.arguments) or group.size >= INT32_ELEMENTS

@@ -7,6 +7,7 @@ index variable whose value was loaded. What the group reduces, or what a templat
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,12 @@ from lazygrad.shape import contiguous_strides
 Index = tuple[ix.Expr, ...]
 
 
+RESERVED = {
+    "tl", "triton", "float", "int", "min", "max", "sum", "abs", "range", "pointer", "libdevice", "product", "larger",
+    "smaller",
+}  # fmt: skip
+
+
 class Names:
     """Fresh, readable names: exp, exp_1, exp_2 ..."""
 
@@ -38,18 +45,14 @@ class Names:
         self._count: dict[str, int] = {name: 1 for name in taken}
 
     def fresh(self, stem: str) -> str:
+        if stem in RESERVED or keyword.iskeyword(stem):
+            stem += "_"
         seen = self._count.get(stem, 0)
         self._count[stem] = seen + 1
         if not seen:
             return stem
         name = f"{stem}_{seen}"
         return name if name not in self._count else self.fresh(name)
-
-
-RESERVED = {
-    "tl", "triton", "float", "int", "min", "max", "sum", "abs", "range", "pointer", "libdevice", "and", "or", "not",
-    "product", "larger", "smaller",
-}  # fmt: skip
 
 
 class Lowering:
@@ -237,8 +240,7 @@ def stem(node: Node) -> str:
     """The name a node's values get: its op, or for a cast the dtype."""
     if node.op is ops.CAST:
         return f"as_{node.arg.name}"
-    name = node.op.name.lower()
-    return f"{name}_" if name in RESERVED else name
+    return node.op.name.lower()
 
 
 __all__ = ["Index", "Lowering", "Names", "source_index", "stem"]

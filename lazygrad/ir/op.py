@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from lazygrad.dtype import DType, bool_, int32, int64
+from lazygrad.ir import special as numpy_special
 
 
 class Kind(enum.Enum):
@@ -80,8 +81,8 @@ def _int64(dtypes: tuple[DType, ...]) -> DType:
 
 
 def special(xp: Any) -> Any:
-    """scipy.special for NumPy, its CuPy twin for CuPy."""
-    return importlib.import_module("scipy.special" if xp is np else "cupyx.scipy.special")
+    """ir/special.py for NumPy, which has none of its own; CuPy's for CuPy."""
+    return numpy_special if xp is np else importlib.import_module("cupyx.scipy.special")
 
 
 # -- sources and markers ------------------------------------------------------------------------------
@@ -254,7 +255,8 @@ def _take_prefix(data: Any, index: Any, axis: int) -> Any:
 def _scatter(xp: Any, arg: tuple[int, str], base: Any, index: Any, values: Any) -> Any:
     axis, mode = arg
     result = base.copy()
-    grid = list(xp.indices(index.shape, sparse=True))
+    lines = [tuple(n if i == j else 1 for j in range(index.ndim)) for i, n in enumerate(index.shape)]
+    grid = [xp.arange(n).reshape(line) for n, line in zip(index.shape, lines, strict=True)]
     grid[axis] = index
     where = tuple(grid)
     if mode == "set":

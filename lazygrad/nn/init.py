@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lazygrad import dtype as dt
+from lazygrad.dtype import float32, float64
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
@@ -178,11 +178,11 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator = None) ->
     shape = tensor.node.shape
     rows, columns = shape[0], math.prod(shape[1:])
     long, short = max(rows, columns), min(rows, columns)
-    draw = random.normal((long, short), dt.float64, _source(tensor, generator))
+    draw = random.normal((long, short), float64, _source(tensor, generator))
     basis = np.linalg.qr(wrap(draw).numpy(force=True))
     q = basis.Q * np.sign(np.diagonal(basis.R))
     values = np.ascontiguousarray((q if rows >= columns else q.T).reshape(shape) * gain)
-    return _put(tensor, build.cast(from_array(values, tensor.device, dt.float64), tensor.dtype))
+    return _put(tensor, build.cast(from_array(values, tensor.device, float64), tensor.dtype))
 
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator = None) -> Tensor:
@@ -191,7 +191,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
         raise ValueError(at_user_line("Only tensors with 2 dimensions are supported"))
     rows, columns = tensor.node.shape
     normal_(tensor, 0, std, generator)
-    order = random.uniform((rows, columns), dt.float32, _source(tensor, generator))
+    order = random.uniform((rows, columns), float32, _source(tensor, generator))
     rank = build.argsort(build.argsort(order, 0), 0)
     dropped = build.less(rank, build.like(rank, math.ceil(sparsity * rows)))
     return _put(tensor, build.where(dropped, build.like(tensor.node, 0), build.detach(tensor.node)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lazygrad import dtype as dt
+from lazygrad.dtype import float32
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build, library
 from lazygrad.ir import op as ops
@@ -85,7 +85,7 @@ def rrelu(
     """leaky_relu with a random slope in [lower, upper] while training, their mean otherwise."""
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
-    draw = random.uniform(input.node.shape, dt.float32, random.default_generator(input.device))
+    draw = random.uniform(input.node.shape, float32, random.default_generator(input.device))
     slope = build.shift(build.scale(draw, upper - lower), lower)
 
     def formula(x: Node) -> Node:
@@ -184,7 +184,7 @@ def gumbel_softmax(
 ) -> Tensor:
     """softmax((logits + Gumbel noise) / tau); hard: one-hot forward, the soft gradient backward."""
     node = logits.node
-    draw = random.uniform(node.shape, dt.float32, random.default_generator(node.device))
+    draw = random.uniform(node.shape, float32, random.default_generator(node.device))
     u = build.cast(build.shift(build.scale(draw, 1 - 2**-24), 2**-25), node.dtype)
     gumbel = build.neg(build.pointwise(ops.LOG, build.neg(build.pointwise(ops.LOG, u))))
     axis = normalize_axis(dim, node.ndim)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lazygrad import dtype as dt
+from lazygrad.dtype import int64, promote
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build, library
 from lazygrad.ir import op as ops
@@ -84,10 +84,10 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """int64 ones at the given classes; num_classes=-1 reads the largest class from the values."""
     if num_classes == -1:
         num_classes = int(tensor.numpy(force=True).max()) + 1
-    node = build.cast(tensor.node, dt.int64)
+    node = build.cast(tensor.node, int64)
     here = build.iota(num_classes, node.device)
     hit = build.equal(build.reshape(node, (*node.shape, 1)), here)
-    return wrap(build.cast(hit, dt.int64))
+    return wrap(build.cast(hit, int64))
 
 
 def _norm(node: Node, p: float, axis: int) -> Node:
@@ -115,7 +115,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x1 . x2 / (max(|x1|, eps) * max(|x2|, eps)) along dim."""
     a, b = float32_operands("cosine_similarity", x1.node, x2.node)
-    dtype = dt.promote(a.dtype, b.dtype)
+    dtype = promote(a.dtype, b.dtype)
     shape = broadcast(a.shape, b.shape)
     axis = normalize_axis(dim, len(shape))
     a, b = (build.expand(library.wide(build.cast(n, dtype)), shape) for n in (a, b))

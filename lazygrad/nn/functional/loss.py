@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lazygrad import dtype as dt
+from lazygrad.dtype import int64, promote
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build, losses
 from lazygrad.ir import op as ops
@@ -41,7 +41,7 @@ def _pairwise(
 ) -> Tensor:
     x, y, w = _nodes(name, input, target, weight)
     assert x is not None and y is not None
-    dtype = dt.promote(x.dtype, y.dtype)
+    dtype = promote(x.dtype, y.dtype)
     x, y = build.cast(x, dtype), build.cast(y, dtype)
     try:
         broadcast(x.shape, y.shape)
@@ -310,7 +310,7 @@ def multi_margin_loss(
 ) -> Tensor:
     """The mean over wrong classes of max(0, margin - x[target] + x[i])^p."""
     x = input.node if input.node.ndim == 2 else build.reshape(input.node, (1, input.node.numel))
-    index = build.reshape(build.cast(target.node, dt.int64), (x.shape[0], 1))
+    index = build.reshape(build.cast(target.node, int64), (x.shape[0], 1))
     picked = build.gather(x, index, 1)
     excess = losses.margin(build.shift(build.sub(x, picked), margin))
     excess = build.mul(excess, excess) if p == 2 else excess
