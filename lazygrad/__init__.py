@@ -116,7 +116,7 @@ from lazygrad.tensor.sequences import (
 )
 from lazygrad.tensor.size import Size
 from lazygrad.tensor.sort import bucketize, searchsorted
-from lazygrad.tensor.special import float_power, isin, xlogy
+from lazygrad.tensor.special import float_power, isin, polygamma, xlogy
 from lazygrad.tensor.special import power as pow
 
 # Last: these names are also modules, which everything above asks for as `from lazygrad import dtype`.

@@ -82,7 +82,6 @@ nan_to_num = Tensor.nan_to_num
 neg = Tensor.neg
 negative = Tensor.negative
 positive = Tensor.positive
-polygamma = Tensor.polygamma
 rad2deg = Tensor.rad2deg
 reciprocal = Tensor.reciprocal
 relu = Tensor.relu

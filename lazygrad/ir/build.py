@@ -33,8 +33,15 @@ def const(value: Scalar, dtype: DType, device: Device, shape: Shape = ()) -> Nod
         value = float(value)
         value = math.nan if value != value else value
     else:
-        value = bool(value) if dtype is bool_ else int(value)
+        value = bool(value) if dtype is bool_ else _wrapped(int(value), dtype)
     return expand(make(ops.CONST, (), value, dtype, (), device), shape)
+
+
+def _wrapped(value: int, dtype: DType) -> int:
+    """The whole number that `value` becomes in the dtype's width: -1 is 255 in uint8, as in torch."""
+    bits = 8 * dtype.itemsize
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if dtype.signed and value >> (bits - 1) else value
 
 
 def like(node: Node, value: Scalar) -> Node:

@@ -106,7 +106,7 @@ def _binary(name: str, f: Callable[[Any, Any, Any], Any], result: Any = _first) 
 
 NEG = _unary("NEG", lambda xp, a: xp.negative(a))
 ABS = _unary("ABS", lambda xp, a: xp.abs(a))
-SIGN = _unary("SIGN", lambda xp, a: xp.sign(a))
+SIGN = _unary("SIGN", lambda xp, a: xp.subtract(a > 0, a < 0, dtype=a.dtype))  # 0 for NaN, as in torch
 EXP = _unary("EXP", lambda xp, a: xp.exp(a))
 EXP2 = _unary("EXP2", lambda xp, a: xp.exp2(a))
 EXPM1 = _unary("EXPM1", lambda xp, a: xp.expm1(a))

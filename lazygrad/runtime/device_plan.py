@@ -132,7 +132,8 @@ class DevicePlan:
             if product is None:
                 product = _products[choice] = cublas.Product(choice.spec)
             a, b, out = addresses
-            return lambda: product(a, b, out, stream)
+            device = self.device.index
+            return lambda: product(a, b, out, device, stream)
         kernel = _loaded.get((choice, self.device))
         if kernel is None:
             kernel = _loaded[choice, self.device] = triton.CompiledKernel(choice, self.target)

@@ -180,9 +180,10 @@ def compile_cubin(kernel: Kernel, target: Target) -> tuple[bytes, dict[str, Any]
     compiler = importlib.import_module("triton.compiler")
     backends = importlib.import_module("triton.backends.compiler")
     module = module_of(kernel)
-    signature = {p.name: signature_of(p) for p in kernel.params}
+    function = getattr(module, kernel.name)
+    signature = {name: signature_of(p) for name, p in zip(function.arg_names, kernel.params, strict=True)}
     aligned = {(i,): [["tt.divisibility", 16]] for i, p in enumerate(kernel.params) if isinstance(p, Pointer)}
-    source = compiler.ASTSource(fn=getattr(module, kernel.name), signature=signature, constexprs={}, attrs=aligned)
+    source = compiler.ASTSource(fn=function, signature=signature, constexprs={}, attrs=aligned)
     options = {"num_warps": kernel.num_warps, "num_stages": kernel.num_stages}
     try:
         compiled = triton.compile(source, target=backends.GPUTarget("cuda", target.arch, 32), options=options)

@@ -142,11 +142,34 @@ def _check_outputs(outputs: Sequence[TensorBase], retain_graph: bool) -> None:
             output._consumed = True
 
 
-def _sweep(outputs: Sequence[TensorBase], cotangents: Sequence[TensorBase | None], wanted: list[Node]) -> list[Node | None]:
+def _sweep(
+    outputs: Sequence[TensorBase], cotangents: Sequence[TensorBase | None], wanted: Sequence[TensorBase]
+) -> list[Node | None]:
     nodes = [o.node for o in outputs]
     seeds = [_cotangent(o, g) for o, g in zip(outputs, cotangents, strict=True)]
     found = recognise(nodes)
-    return gradients([found.get(n, n) for n in nodes], seeds, [found.get(w, w) for w in wanted])
+    nodes = [found.get(n, n) for n in nodes]
+    # a leaf is known by its number: its value may have been computed or replaced since it was used
+    leaves: dict[int, list[Node]] = {}
+    for n in toposort(nodes, stop=lambda n: not n.needs_grad):
+        if n.op is ops.LEAF:
+            leaves.setdefault(n.arg, []).append(n)
+    targets = []
+    for tensor in wanted:
+        number = tensor._cell.leaf_number
+        uses = [] if number is None or tensor._path else leaves.get(number, [])
+        targets.append(uses or [found.get(tensor.node, tensor.node)])
+    grads = iter(gradients(nodes, seeds, [n for uses in targets for n in uses]))
+    return [_total([next(grads) for _ in uses]) for uses in targets]
+
+
+def _total(parts: list[Node | None]) -> Node | None:
+    present = [p for p in parts if p is not None]
+    total = present[0] if present else None
+    for part in present[1:]:
+        assert total is not None
+        total = build.add(total, part)
+    return total
 
 
 def _hooked(tensor: TensorBase, grad: Tensor) -> Tensor:
@@ -168,14 +191,15 @@ def backward(
     _check_outputs(tensors, keep)
     reachable = toposort([t.node for t in tensors], stop=lambda n: not n.needs_grad)
     if inputs is None:
-        receivers = [leaf_tensor(n.arg) for n in reachable if n.op is ops.LEAF]
+        numbers = dict.fromkeys(n.arg for n in reachable if n.op is ops.LEAF)
+        receivers = [leaf_tensor(number) for number in numbers]
         present = set(reachable)
         receivers += [t for t in list(_retaining) if t.node in present]
     else:
         receivers = [inputs] if isinstance(inputs, TensorBase) else list(inputs)
     held = [t for t in receivers if t is not None]
     cotangents = list(grad_tensors) if grad_tensors is not None else [None] * len(tensors)
-    grads = _sweep(tensors, cotangents, [t.node for t in held])
+    grads = _sweep(tensors, cotangents, held)
     with grad_mode(create_graph and is_grad_enabled()):
         for tensor, node in zip(held, grads, strict=True):
             if node is None:
@@ -209,7 +233,7 @@ def grad(
     _check_outputs(outs, create_graph if retain_graph is None else retain_graph)
     if any(not i.requires_grad for i in ins):
         raise RuntimeError(at_user_line("One of the differentiated Tensors does not require grad"))
-    found = _sweep(outs, cotangents, [i.node for i in ins])
+    found = _sweep(outs, cotangents, ins)
     results: list[Tensor | None] = []
     with grad_mode(create_graph and is_grad_enabled()):
         for tensor, node in zip(ins, found, strict=True):

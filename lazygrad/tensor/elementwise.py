@@ -37,7 +37,7 @@ class Elementwise(TensorBase):
     def add(self, other: Operand, *, alpha: float = 1) -> Tensor:
         """self + alpha * other."""
         if alpha != 1:
-            other = _scaled(other, alpha)
+            other = _scaled(self, other, alpha)
         node = pointwise(ops.OR if _both_bool(self, other) else ops.ADD, self, other)
         return wrap(node)
 
@@ -45,7 +45,7 @@ class Elementwise(TensorBase):
         """self - alpha * other. RuntimeError for two bools."""
         if _both_bool(self, other):
             raise RuntimeError(at_user_line("Subtraction, the `-` operator, with two bool tensors is not supported; use `^`"))
-        return wrap(pointwise(ops.SUB, self, _scaled(other, alpha) if alpha != 1 else other))
+        return wrap(pointwise(ops.SUB, self, _scaled(self, other, alpha) if alpha != 1 else other))
 
     def rsub(self, other: Operand) -> Tensor:
         """other - self."""
@@ -96,10 +96,10 @@ class Elementwise(TensorBase):
         return wrap(build.pointwise(ops.ABS, self.node))
 
     def sign(self) -> Tensor:
-        return wrap(build.pointwise(ops.SIGN, self.node))
+        return wrap(self.node if self.dtype is dt.bool_ else build.pointwise(ops.SIGN, self.node))
 
     def square(self) -> Tensor:
-        return self.mul(self)
+        return self.pow(2)
 
     def reciprocal(self) -> Tensor:
         return wrap(float_pointwise(ops.RECIPROCAL, self))
@@ -323,7 +323,9 @@ def _both_bool(a: Any, b: Any) -> bool:
     return all(isinstance(x, bool) or getattr(x, "dtype", None) is dt.bool_ for x in (a, b))
 
 
-def _scaled(other: Operand, alpha: float) -> Operand:
+def _scaled(self: Operand, other: Operand, alpha: float) -> Operand:
+    if isinstance(alpha, float) and not result_type(self, other).is_floating_point:
+        raise RuntimeError(at_user_line("For integral input tensors, argument alpha must not be a floating point number."))
     return other * alpha
 
 

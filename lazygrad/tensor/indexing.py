@@ -204,7 +204,7 @@ def _slice_bounds(item: slice, size: int) -> tuple[int, int, int]:
 
 def _single_bounds(item: Any, shape: Shape, dim: int) -> tuple[int, int, int]:
     if not hasattr(item, "__index__"):
-        raise TypeError(
+        raise IndexError(
             at_user_line(
                 f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
                 f"(got {type(item).__name__})"

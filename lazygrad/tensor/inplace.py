@@ -49,12 +49,14 @@ def _twin(name: str) -> Any:
 
 
 TWINS = (
-    "abs acos acosh add addcdiv addcmul asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_not "
-    "bitwise_or bitwise_right_shift bitwise_xor ceil clamp clamp_max clamp_min copysign cos cosh digamma div eq erf "
-    "erfc erfinv exp exp2 expm1 floor floor_divide fmod ge gt hypot index_add index_copy index_fill le lerp lgamma "
-    "log log10 log1p log2 logical_and logical_not logical_or logical_xor logit lt masked_fill masked_scatter mul "
-    "nan_to_num ne neg pow reciprocal relu remainder round rsqrt scatter scatter_add scatter_reduce sigmoid sign sin "
-    "sinh sqrt square sub tan tanh tril triu trunc xlogy"
+    "abs acos acosh add addbmm addcdiv addcmul addmm addmv addr asin asinh atan atan2 atanh baddbmm bitwise_and "
+    "bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor ceil clamp clamp_max clamp_min "
+    "clip copysign cos cosh cumprod cumsum deg2rad digamma div eq erf erfc erfinv exp exp2 expm1 float_power "
+    "floor floor_divide fmod frac gcd ge gt heaviside hypot index_add index_copy index_fill index_reduce lcm le "
+    "lerp lgamma log log10 log1p log2 logical_and logical_not logical_or logical_xor logit lt masked_fill "
+    "masked_scatter mul mvlgamma nan_to_num ne neg polygamma pow put rad2deg reciprocal relu remainder round "
+    "rsqrt scatter scatter_add scatter_reduce sgn sigmoid sign sin sinc sinh sqrt square sub tan tanh tril triu "
+    "trunc xlogy "
 ).split()
 for _name in TWINS:
     setattr(InPlace, _name + "_", _twin(_name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.tensor.core import TensorBase
 from lazygrad.tensor.promote import is_scalar
@@ -89,6 +90,8 @@ class Operators(TensorBase):
         return self.abs()  # type: ignore[no-any-return]
 
     def __invert__(self: Any) -> Tensor:
+        if self.dtype.is_floating_point:
+            raise TypeError(at_user_line("~ (operator.invert) is only implemented on integer and Boolean-type tensors"))
         return self.bitwise_not()  # type: ignore[no-any-return]
 
     def __hash__(self) -> int:

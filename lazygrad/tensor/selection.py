@@ -68,6 +68,7 @@ class Selection(TensorBase):
 
     def scatter_reduce(self, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
         """self with src combined at `index` along `dim`: reduce is sum, prod, mean, amax or amin."""
+        reduce = {"max": "amax", "min": "amin"}.get(reduce, reduce)
         if reduce not in ("sum", "prod", "mean", "amax", "amin"):
             raise RuntimeError(
                 at_user_line(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")

@@ -243,10 +243,9 @@ def _ignoring_nan(a: Any, b: Any, op: ops.Op) -> Tensor:
     left, right = node_of(a, dtype, device), node_of(b, dtype, device)
     if not dtype.is_floating_point:
         return wrap(build.pointwise(op, left, right))
-    picked = build.pointwise(op, left, right)
-    left, right = build.expand(left, picked.shape), build.expand(right, picked.shape)
-    filled = build.where(build.pointwise(ops.ISNAN, left), right, picked)
-    return wrap(build.where(build.pointwise(ops.ISNAN, right), left, filled))
+    better = (right, left) if op is ops.MAXIMUM else (left, right)
+    mine = build.pointwise(ops.OR, build.pointwise(ops.LE, *better), build.pointwise(ops.ISNAN, right))
+    return wrap(build.where(mine, left, right))
 
 
 def finfo_max(dtype: Any) -> float:
@@ -274,6 +273,11 @@ def float_power(input: Operand, exponent: Operand) -> Tensor:
     return wrap(build.pointwise(ops.POW, node_of(input, dt.float64, device), node_of(exponent, dt.float64, device)))
 
 
+def polygamma(n: int, input: Tensor) -> Tensor:
+    """The n-th derivative of digamma at input."""
+    return input.polygamma(n)
+
+
 def power(input: Operand, exponent: Operand) -> Tensor:
     """input ** exponent; either may be a number."""
     if is_scalar(input):
@@ -293,4 +297,4 @@ def isin(elements: Operand, test_elements: Operand, *, assume_unique: bool = Fal
     return wrap(build.logical_not(found) if invert else found)
 
 
-__all__ = ["Special", "finfo_max", "float_power", "isin", "power", "xlogy"]
+__all__ = ["Special", "finfo_max", "float_power", "isin", "polygamma", "power", "xlogy"]

@@ -59,7 +59,9 @@ class Statistics(TensorBase):
 
     def bincount(self, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
         """How often (or with what weight) each number 0, 1, ... occurs."""
-        if self.node.ndim != 1 or not self.dtype.is_integer:
+        if not self.dtype.is_integer:
+            raise NotImplementedError(at_user_line(f'"bincount" not implemented for \'{self.dtype.name}\''))
+        if self.node.ndim != 1:
             raise RuntimeError(at_user_line("bincount only supports 1-d non-negative integral inputs."))
         if minlength < 0:
             raise RuntimeError(at_user_line("minlength should be >= 0"))

@@ -51,7 +51,9 @@ ACTIVATIONS = {
 @pytest.mark.parametrize("case", ACTIVATIONS)
 def test_activations(compare, case):
     x = np.concatenate([numbers(4, 6) * 3, [[0, -3, 3, 6, 30, -40], [100, -100, 1e-9, -1e-9, 0.5, 0.1]]])
-    compare(lambda lib, x: getattr(lib.F, case.split()[0])(x, **ACTIVATIONS[case]), x)
+    # torch keeps the constants of these two in float32
+    tolerance = 1e-7 if case in ("celu", "hardsigmoid") else 1e-9
+    compare(lambda lib, x: getattr(lib.F, case.split()[0])(x, **ACTIVATIONS[case]), x, tolerance=tolerance)
 
 
 @pytest.mark.parametrize("case", ["gelu", "silu", "softmax", "log_softmax", "mish", "logsigmoid"])

@@ -18,7 +18,7 @@ CASES = [
         case("argsort", lambda T, x: (x.argsort(), T.argsort(x, 0, True)), distinct()),
         case("msort", lambda T, x: T.msort(x), distinct()),
     ),
-    case("sort-stable", lambda T, x: (*x.sort(stable=True), *T.sort(x, 1, True, stable=True)), TIES, dtypes=("int64", "bool", "uint8")),
+    case("sort-stable", lambda T, x: (*x.sort(stable=True), *T.sort(x, dim=1, descending=True, stable=True)), TIES, dtypes=("int64", "bool", "uint8")),
     case("sort-nan", lambda T, x: (*x.sort(stable=True), *x.sort(descending=True, stable=True)), NANS, gradient=False),
     case("topk", lambda T, x: (*x.topk(3), *T.topk(x, 2, 0, largest=False)), distinct(4, 6), dtypes=REAL),
     case("topk-0", lambda T, x: (*x.topk(0), *x[0, 0].topk(1)), distinct(4, 6)),
