@@ -145,10 +145,15 @@ def speed(*which, batch=32, steps=20):
 
 def kernels():
     """The time of every step of the largest plan, on its own."""
-    largest = max((c for c in engine._plans.values()), key=lambda c: len(c.plan.steps))
+    largest = max((c for c in engine._plans.values() if c.on_device), key=lambda c: len(c.plan.steps))
     bound = next(iter(largest.on_device.values()))
-    for seconds, text in bound.profile():
-        print(f"{seconds * 1e3:8.3f} ms  {text}")
+    rows = bound.profile()
+    print(f"{len(rows)} launches, {sum(s for s, _ in rows) * 1e3:.2f} ms in all, each alone")
+    together: dict[str, list[float]] = {}
+    for seconds, text in rows:
+        together.setdefault(text, []).append(seconds)
+    for text, times in sorted(together.items(), key=lambda entry: -sum(entry[1])):
+        print(f"{sum(times) * 1e3:8.3f} ms  {len(times):3d} x {times[0] * 1e3:7.3f}  {text}")
 
 
 def main(names):

@@ -42,6 +42,13 @@ from lazygrad.tensor.assembly import cat as concatenate
 from lazygrad.tensor.assembly import vstack as row_stack
 from lazygrad.tensor.autocast import autocast, is_autocast_enabled
 from lazygrad.tensor.autograd import enable_grad, inference_mode, no_grad, set_grad_enabled
+from lazygrad.tensor.broadcasting import (
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    broadcast_shapes,
+    broadcast_tensors,
+)
 from lazygrad.tensor.core import is_grad_enabled
 from lazygrad.tensor.creation import (
     as_tensor,
@@ -76,13 +83,6 @@ from lazygrad.tensor.legacy import (
 )
 from lazygrad.tensor.limits import finfo, iinfo
 from lazygrad.tensor.linalg import chain_matmul, tensordot
-from lazygrad.tensor.movement import (
-    atleast_1d,
-    atleast_2d,
-    atleast_3d,
-    broadcast_shapes,
-    broadcast_tensors,
-)
 from lazygrad.tensor.promote import can_cast, get_default_dtype, result_type, set_default_dtype
 from lazygrad.tensor.random import (
     Generator,
@@ -122,6 +122,6 @@ from lazygrad.tensor.special import power as pow
 # Last: these names are also modules, which everything above asks for as `from lazygrad import dtype`.
 from lazygrad.device import Device as device  # isort: skip
 from lazygrad.dtype import DType as dtype  # isort: skip
-from lazygrad import cuda, nn, optim  # isort: skip
+from lazygrad import amp, cuda, nn, optim  # isort: skip
 from lazygrad.compile import compile  # isort: skip
-from lazygrad import amp, nn, optim  # isort: skip
+from lazygrad.io import load, save  # isort: skip

@@ -19,17 +19,23 @@ diagonal = Tensor.diagonal
 matrix_power = Tensor.matrix_power
 
 
-def vector_norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+def vector_norm(
+    x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
     """(sum |x|^ord)^(1/ord) over `dim`, over everything without it."""
     node = x.node if dtype is None else build.cast(x.node, dtype)
     if not node.dtype.is_floating_point:
         raise RuntimeError(
-            at_user_line(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {node.dtype.name}")
+            at_user_line(
+                f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {node.dtype.name}"
+            )
         )
     return wrap(_vector_norm(node, float(ord), axes_of(node, dim, "vector_norm"), keepdim))
 
 
-def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+def matrix_norm(
+    A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
     """Norms of matrices: "fro", 1 and -1 (column sums), inf and -inf (row sums)."""
     rows, columns = (axis_of(A.node, d, "matrix_norm") for d in dim)
     A = A if dtype is None else A.to(dtype)

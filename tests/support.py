@@ -100,7 +100,9 @@ def over(shapes: Iterable[Any], *cases: Case) -> Iterator[Case]:
     """Every case of one input, once for each of the shapes."""
     for shape in shapes:
         for each in cases:
-            shaped = tuple(replace(i, shape=tuple(shape)) if i.values is None and i.dtype is None else i for i in each.inputs)
+            shaped = tuple(
+                replace(i, shape=tuple(shape)) if i.values is None and i.dtype is None else i for i in each.inputs
+            )
             yield replace(each, name=f"{each.name}{list(shape)}".replace(" ", ""), inputs=shaped)
 
 
@@ -269,5 +271,7 @@ def check_error(each: Bad) -> None:
     want, got = raised
     assert want is not None, f"{each.name}: torch accepts this"
     assert got is not None, f"{each.name}: lazygrad accepts this; torch: {type(want).__name__}: {want}"
-    assert isinstance(got, type(want)), f"{each.name}: {type(got).__name__}: {got}; torch: {type(want).__name__}: {want}"
+    assert isinstance(got, type(want)), (
+        f"{each.name}: {type(got).__name__}: {got}; torch: {type(want).__name__}: {want}"
+    )
     assert ".py:" in str(got), f"{each.name}: the message names no line: {got}"

@@ -2,6 +2,8 @@
 
 from lazygrad.optim import lr_scheduler
 from lazygrad.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
-from lazygrad.optim.adaptive import Adadelta, Adagrad, RMSprop
+from lazygrad.optim.adaptive import ASGD, Adadelta, Adagrad, RMSprop
+from lazygrad.optim.lbfgs import LBFGS
+from lazygrad.optim.muon import Muon
 from lazygrad.optim.optimizer import Optimizer
 from lazygrad.optim.sgd import SGD, Lion, Rprop

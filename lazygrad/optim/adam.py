@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from lazygrad.dtype import float32, float64
+from lazygrad.dtype import float64
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.ir.build import add, cast, div, like, mul, pointwise, scale, shift, sub, where
@@ -23,7 +23,6 @@ from lazygrad.optim.common import (
     sqrt,
     with_decay,
 )
-from lazygrad.optim.memory import filled
 from lazygrad.optim.optimizer import Group, Optimizer, State
 
 Betas = tuple[float, float]
@@ -170,6 +169,8 @@ class Adamax(Optimizer):
 class NAdam(Optimizer):
     """Dozat 2016: Adam with Nesterov's momentum, under a warming momentum schedule."""
 
+    counted = ("mu_product",)
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -204,17 +205,8 @@ class NAdam(Optimizer):
     def moments(self, group: Group) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq")
 
-    def _step_one(self, group: Group, scalar: State, parameter: Any, node: Node, dtype: Any) -> None:
-        state = self.state[parameter]
-        if "mu_product" not in state:
-            state["mu_product"] = filled(build.const(1, float32, node.device), 1)
-        product = mul(cast(state["mu_product"].node, dtype), scalar["mu"])
-        self._replace(state["mu_product"], cast(product, float32))
-        rates = {
-            "by_gradient": div(mul(scalar["lr"], one_minus(scalar["mu"])), one_minus(product)),
-            "by_momentum": div(mul(scalar["lr"], scalar["next"]), one_minus(mul(product, scalar["next"]))),
-        }
-        super()._step_one(group, {**scalar, **rates}, parameter, node, dtype)
+    def initial(self, name: str, group: Group) -> float:
+        return 1.0 if name == "mu_product" else 0.0
 
     def prepare(self, group: Group, scalar: State, step: Node | None) -> State:
         assert step is not None
@@ -224,10 +216,13 @@ class NAdam(Optimizer):
             warming = shift(scale(pointwise(ops.EXP, scale(count, decay)), -0.5), 1)
             return mul(scalar["beta1"], warming)
 
+        now, coming = momentum(step), momentum(shift(step, 1))
+        product = mul(scalar["mu_product"], now)
         return {
             **scalar,
-            "mu": momentum(step),
-            "next": momentum(shift(step, 1)),
+            "next_mu_product": product,
+            "by_gradient": div(mul(scalar["lr"], one_minus(now)), one_minus(product)),
+            "by_momentum": div(mul(scalar["lr"], coming), one_minus(mul(product, coming))),
             "correction": bias_correction(group["betas"][1], step),
             "gain": one_minus(scalar["beta1"]),
         }

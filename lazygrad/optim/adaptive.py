@@ -1,16 +1,19 @@
-"""Optimizers that divide by a running size of the gradient: RMSprop, Adagrad, Adadelta."""
+"""Optimizers that divide by a running size of the gradient: RMSprop, Adagrad, Adadelta; and ASGD."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from lazygrad.ir.build import add, div, mul, scale, shift, sub
+from lazygrad.ir import op as ops
+from lazygrad.ir.build import add, div, like, mul, pointwise, scale, shift, sub
 from lazygrad.ir.node import Node
 from lazygrad.optim.common import (
     away,
     check,
     check_common,
+    lerp,
+    one_minus,
     over_root,
     second_moment,
     sqrt,
@@ -171,3 +174,57 @@ class Adadelta(Optimizer):
         delta = mul(div(sqrt(shift(state["acc_delta"], eps)), sqrt(shift(v, eps))), g)
         after = {"square_avg": v, "acc_delta": second_moment(state["acc_delta"], delta, rho)}
         return away(p, scalar["lr"], delta), after
+
+
+class ASGD(Optimizer):
+    """Polyak & Juditsky 1992: gradient descent at a falling rate; `ax` is the average of the parameters."""
+
+    counted = ("eta", "mu")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None:
+        check_common(lr=lr, weight_decay=weight_decay)
+        defaults = {
+            "lr": lr,
+            "lambd": lambd,
+            "alpha": alpha,
+            "t0": t0,
+            "weight_decay": weight_decay,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+            "capturable": capturable,
+        }
+        super().__init__(params, defaults)
+
+    def moments(self, group: Group) -> tuple[str, ...]:
+        return ("ax",)
+
+    def initial(self, name: str, group: Group) -> float:
+        return {"eta": float(group["lr"]), "mu": 1.0}.get(name, 0.0)
+
+    def prepare(self, group: Group, scalar: State, step: Node | None) -> State:
+        assert step is not None
+        lr, alpha = scalar["lr"], group["alpha"]
+        base = shift(mul(scale(lr, group["lambd"]), step), 1)
+        rate = div(lr, pointwise(ops.POW, base, like(base, alpha)))
+        waited = shift(step, -group["t0"])
+        share = pointwise(ops.RECIPROCAL, pointwise(ops.MAXIMUM, waited, like(waited, 1)))
+        return {**scalar, "next_eta": rate, "next_mu": share}
+
+    def update(self, group: Group, scalar: State, p: Node, g: Node, state: State) -> tuple[Node, State]:
+        g = with_decay(group, scalar, p, g)
+        p = mul(p, one_minus(scale(scalar["eta"], group["lambd"])))
+        p = away(p, scalar["eta"], g)
+        return p, {"ax": lerp(state["ax"], p, scalar["mu"])}

@@ -56,6 +56,8 @@ class Optimizer:
     # options that may be scheduled: they reach `prepare` and `update` as 0-d Nodes
     changing: tuple[str, ...] = ("lr", "weight_decay")
     counts_steps = True
+    # 0-d state that follows the step count: `prepare` gets each by name and returns it anew as "next_" + name
+    counted: tuple[str, ...] = ()
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, TensorBase):
@@ -143,18 +145,27 @@ class Optimizer:
 
     def _step_group(self, group: Group) -> None:
         ready = [p for p in group["params"] if p._grad is not None]
-        steps = self._count(ready, group)
-        prepared: dict[Any, State] = {}
-        for parameter in ready:
-            node = build.detach(parameter.node)
-            dtype = node.dtype.compute
-            step = steps.get(id(self.state[parameter].get("step")))
-            key = (node.device, dtype, step)
-            scalar = prepared.get(key)
-            if scalar is None:
-                count = None if step is None else build.cast(step, dtype)
-                scalar = prepared[key] = self.prepare(group, self._changing(group, node.device, dtype), count)
-            self._step_one(group, scalar, parameter, node, dtype)
+        self._make_state(ready, group)
+        for together in self._stepping_together(ready):
+            tensors = {name: self.state[together[0]][name] for name in self._shared}
+            if "step" in tensors:
+                self._replace(tensors["step"], build.shift(tensors["step"].node, 1))
+            before = {name: build.detach(tensor.node) for name, tensor in tensors.items()}
+            after: State = {}
+            prepared: dict[Any, State] = {}
+            for parameter in together:
+                node = build.detach(parameter.node)
+                dtype = node.dtype.compute
+                key = (node.device, dtype)
+                scalar = prepared.get(key)
+                if scalar is None:
+                    local = {name: build.cast(build.copy(n, node.device), dtype) for name, n in before.items()}
+                    changing = self._changing(group, node.device, dtype)
+                    scalar = prepared[key] = self.prepare(group, changing | local, local.get("step"))
+                    after = after or scalar
+                self._step_one(group, scalar, parameter, node, dtype)
+            for name in self.counted:
+                self._replace(tensors[name], build.cast(after[f"next_{name}"], float32))
 
     def _step_one(self, group: Group, scalar: State, parameter: Any, node: Node, dtype: DType) -> None:
         state = self.state[parameter]
@@ -181,45 +192,44 @@ class Optimizer:
             values["beta1"] = group["betas"][0]  # the one that OneCycleLR and CyclicLR move
         return {name: scalars(name, value, device, dtype) for name, value in values.items()}
 
-    def _count(self, ready: Sequence[Any], group: Group) -> dict[int, Node]:
-        """Count one step for each of `ready`, making what state they lack; returns the counts by tensor.
+    @property
+    def _shared(self) -> tuple[str, ...]:
+        """0-d state that parameters share as long as they step together."""
+        return ("step", *self.counted) if self.counts_steps else ()
 
-        Parameters that have always stepped together share one count.
-        """
-        fresh: dict[Device, Tensor] = {}
+    def _make_state(self, ready: Sequence[Any], group: Group) -> None:
+        fresh: dict[Device, dict[str, Tensor]] = {}
         for parameter in ready:
             state = self.state[parameter]
             node = parameter.node
             if self.counts_steps and "step" not in state:
                 if node.device not in fresh:
-                    fresh[node.device] = filled(build.const(0, float32, node.device), 0)
-                state["step"] = fresh[node.device]
+                    zero = build.const(0, float32, node.device)
+                    starts = {name: self.initial(name, group) for name in self.counted} | {"step": 0.0}
+                    fresh[node.device] = {name: filled(zero, starts[name]) for name in self._shared}
+                state.update(fresh[node.device])
             for name in self.moments(group):
                 if name not in state:
                     state[name] = filled(node, self.initial(name, group))
-        if not self.counts_steps:
-            return {}
-        return self._advance(ready)
 
-    def _advance(self, ready: Sequence[Any]) -> dict[int, Node]:
-        stepping: dict[int, list[Any]] = {}
+    def _stepping_together(self, ready: Sequence[Any]) -> list[list[Any]]:
+        """Parameters by the step count they share. Those whose sharers don't all step now part from them."""
+        if not self.counts_steps:
+            return [list(ready)] if ready else []
+        sets: dict[int, list[Any]] = {}
         for parameter in ready:
-            stepping.setdefault(id(self.state[parameter]["step"]), []).append(parameter)
+            sets.setdefault(id(self.state[parameter]["step"]), []).append(parameter)
         holders: dict[int, int] = {}
         for state in self.state.values():
             if "step" in state:
                 holders[id(state["step"])] = holders.get(id(state["step"]), 0) + 1
-        counts: dict[int, Node] = {}
-        for number, parameters in stepping.items():
-            step = self.state[parameters[0]]["step"]
-            after = build.shift(step.node, 1)
-            if holders[number] != len(parameters):  # somebody who shares the count doesn't step: part from it
-                step = wrap(step.node)
+        for number, parameters in sets.items():
+            if holders[number] != len(parameters):
+                old = self.state[parameters[0]]
+                parted = {name: wrap(build.detach(old[name].node)) for name in self._shared}
                 for parameter in parameters:
-                    self.state[parameter]["step"] = step
-            self._replace(step, after)
-            counts[id(step)] = after
-        return counts
+                    self.state[parameter].update(parted)
+        return list(sets.values())
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop all gradients, or set them to 0."""
@@ -270,11 +280,20 @@ class Optimizer:
                 if name not in ("params", "param_names"):
                     old[name] = deepcopy(value)
         self.state = defaultdict(dict)
-        counts: dict[tuple[Device, float], Tensor] = {}
+        group_of = {id(p): i for i, g in enumerate(self.param_groups) for p in g["params"]}
+        shared: dict[Any, dict[str, Tensor]] = {}
         for key, values in state_dict["state"].items():
             parameter = parameters[key]
+            state = self.state[parameter]
+            numbers = tuple(_number(values[name]) for name in self._shared if name in values)
+            together = shared.setdefault((group_of[id(parameter)], parameter.device, numbers), {})
             for name, value in values.items():
-                self.state[parameter][name] = _restored(name, value, parameter, counts)
+                if name not in self._shared:
+                    state[name] = _restored(value, parameter)
+                    continue
+                if name not in together:
+                    together[name] = filled(build.const(0, float32, parameter.device), _number(value))
+                state[name] = together[name]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_scalars": {}, "_skip": None}
@@ -294,18 +313,16 @@ def _check_parameter(parameter: Any) -> None:
         raise ValueError(at_user_line("can't optimize a non-leaf Tensor"))
 
 
-def _restored(name: str, value: Any, parameter: Any, counts: dict[tuple[Device, float], Tensor]) -> Any:
-    """A saved value as state of `parameter`: computed, on its device, in its dtype (counts in float32)."""
-    where = parameter.device
-    if name == "step":
-        number = float(value.item() if isinstance(value, TensorBase) else value)
-        if (where, number) not in counts:
-            counts[where, number] = filled(build.const(0, float32, where), number)
-        return counts[where, number]
+def _number(value: Any) -> float:
+    return float(value.item() if isinstance(value, TensorBase) else value)
+
+
+def _restored(value: Any, parameter: Any) -> Any:
+    """A saved value as state of `parameter`: computed, on its device, in its dtype."""
     if not isinstance(value, TensorBase):
         return value
     node = build.detach(value.node)
     if node.dtype.is_floating_point and parameter.dtype.is_floating_point:
         node = build.cast(node, parameter.dtype)
     host = wrap(node).numpy(force=True)
-    return wrap(from_array(host, where, node.dtype))
+    return wrap(from_array(host, parameter.device, node.dtype))

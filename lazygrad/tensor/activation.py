@@ -38,5 +38,7 @@ def _prepared(node: Node, dtype: DType | None, name: str) -> Node:
     (node,) = float32_operands(name, node)
     node = node if dtype is None else build.cast(node, dtype)
     if not node.dtype.is_floating_point:
-        raise NotImplementedError(at_user_line(f'"{name}_lastdim_kernel_impl" not implemented for \'{node.dtype.name}\''))
+        raise NotImplementedError(
+            at_user_line(f"\"{name}_lastdim_kernel_impl\" not implemented for '{node.dtype.name}'")
+        )
     return node

@@ -21,9 +21,7 @@ def integer(value: Any, name: str) -> int:
 def integers(values: Any, name: str) -> Shape:
     """The ints of f(2, 3) or f((2, 3)), where `values` is what *args caught."""
     listed = values
-    if len(values) == 1 and not hasattr(values[0], "__index__"):
-        listed = values[0]
-    elif len(values) == 1 and hasattr(values[0], "ndim") and values[0].ndim == 1:
+    if len(values) == 1 and (not hasattr(values[0], "__index__") or getattr(values[0], "ndim", 0) == 1):
         listed = values[0]
     try:
         return tuple(integer(v, name) for v in listed)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from lazygrad import dtype as dt
+from lazygrad.dtype import int32, int64
+from lazygrad.dtype import promote as promote_types
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
 from lazygrad.runtime.array import library
 from lazygrad.tensor.arguments import axes_of, axis_of, check_tensor, integer, integers
+from lazygrad.tensor.broadcasting import atleast_1d, atleast_2d, atleast_3d
 from lazygrad.tensor.core import TensorBase, wrap
 from lazygrad.tensor.indexing import take_rows
 from lazygrad.tensor.layout import embed, narrowed, positions
-from lazygrad.tensor.movement import atleast_1d, atleast_2d, atleast_3d
 from lazygrad.tensor.values import computed, leaf_of
 
 if TYPE_CHECKING:
@@ -33,7 +35,9 @@ class Assembly(TensorBase):
         lead = len(times) - node.ndim
         if lead < 0:
             raise RuntimeError(
-                at_user_line("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
+                at_user_line(
+                    "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
+                )
             )
         if any(n < 0 for n in times):
             raise RuntimeError(at_user_line(f"Trying to create tensor with negative dimension: repeat{times}"))
@@ -58,20 +62,27 @@ class Assembly(TensorBase):
         if hasattr(repeats, "__index__") and not isinstance(repeats, TensorBase):
             return wrap(_interleaved(node, axis, integer(repeats, "repeat_interleave()")))
         check_tensor(repeats, "repeat_interleave", "repeats")
-        if repeats.dtype not in (dt.int32, dt.int64):
+        if repeats.dtype not in (int32, int64):
             raise RuntimeError(at_user_line("repeats has to be Long or Int tensor"))
         size = node.shape[axis]
-        counts = build.expand(build.reshape(repeats.node, (repeats.node.numel,)), (size,)) if repeats.node.numel in (1, size) else None
+        counts = (
+            build.expand(build.reshape(repeats.node, (repeats.node.numel,)), (size,))
+            if repeats.node.numel in (1, size)
+            else None
+        )
         if counts is None:
             raise RuntimeError(
-                at_user_line(f"repeats must have the same size as input along dim, but got repeats.size(0) = {repeats.node.numel} and input.size({axis}) = {size}")
+                at_user_line(
+                    "repeats must have the same size as input along dim, but got repeats.size(0) = "
+                    f"{repeats.node.numel} and input.size({axis}) = {size}"
+                )
             )
         array = computed(wrap(counts), "repeat_interleave")
         if (array < 0).any():
             raise RuntimeError(at_user_line("repeats can not be negative"))
         xp = library(node.device.type)
         index = xp.repeat(xp.arange(size), array.tolist())
-        return wrap(take_rows(node, leaf_of(index, dt.int64, node.device), axis))
+        return wrap(take_rows(node, leaf_of(index, int64, node.device), axis))
 
     # -- order
     def flip(self, *dims: Any) -> Tensor:
@@ -102,7 +113,9 @@ class Assembly(TensorBase):
             return wrap(build.reshape(_rolled(flat, 0, amounts[0]), self.node.shape))
         axes = integers((dims,), "roll()") if not hasattr(dims, "__index__") else (int(dims),)
         if len(axes) != len(amounts):
-            raise RuntimeError(at_user_line(f"shifts and dimensions must align. shifts: {len(amounts)}, dims:{len(axes)}"))
+            raise RuntimeError(
+                at_user_line(f"shifts and dimensions must align. shifts: {len(amounts)}, dims:{len(axes)}")
+            )
         node = self.node
         for amount, dim in zip(amounts, axes, strict=True):
             node = _rolled(node, axis_of(node, dim, "roll"), amount) if node.ndim else node
@@ -116,7 +129,9 @@ class Assembly(TensorBase):
             raise RuntimeError(at_user_line(f"expected total dims >= 2, but got total dims = {self.node.ndim}"))
         a, b = axis_of(self.node, dims[0], "rot90"), axis_of(self.node, dims[1], "rot90")
         if a == b:
-            raise RuntimeError(at_user_line(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}"))
+            raise RuntimeError(
+                at_user_line(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
+            )
         turns = k % 4
         if turns == 0:
             return self.clone()
@@ -203,7 +218,7 @@ def _listed(tensors: Any, name: str) -> list[Any]:
 def _common(tensors: list[Any]) -> list[Node]:
     dtype = tensors[0].dtype
     for tensor in tensors[1:]:
-        dtype = dt.promote(dtype, tensor.dtype)
+        dtype = promote_types(dtype, tensor.dtype)
     return [build.cast(t.node, dtype) for t in tensors]
 
 
@@ -277,9 +292,15 @@ def block_diag(*tensors: Tensor) -> Tensor:
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     """The coordinates of a grid: one tensor for each axis, all of the grid's shape."""
-    listed = _listed(tensors[0], "meshgrid") if len(tensors) == 1 and not isinstance(tensors[0], TensorBase) else list(tensors)
+    listed = (
+        _listed(tensors[0], "meshgrid")
+        if len(tensors) == 1 and not isinstance(tensors[0], TensorBase)
+        else list(tensors)
+    )
     if indexing not in ("ij", "xy"):
-        raise RuntimeError(at_user_line(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}'))
+        raise RuntimeError(
+            at_user_line(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+        )
     swap = indexing == "xy" and len(listed) >= 2
     if swap:
         listed[0], listed[1] = listed[1], listed[0]
@@ -304,7 +325,7 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     n = input.node.shape[0]
     grids = meshgrid(*[wrap(build.iota(n, input.device))] * r)
     keep: Any = None
-    for low, high in zip(grids[:-1], grids[1:], strict=True):
+    for low, high in pairwise(grids):
         ordered = low.le(high) if with_replacement else low.lt(high)
         keep = ordered if keep is None else keep.logical_and(ordered)
     columns = [input.reshape([n if j == i else 1 for j in range(r)]).expand([n] * r) for i in range(r)]
@@ -319,14 +340,20 @@ def pad_constant(tensor: Tensor, pad: Sequence[int], value: float = 0) -> Tensor
     widths = integers((pad,), "pad()")
     if len(widths) % 2 or len(widths) // 2 > node.ndim:
         raise RuntimeError(
-            at_user_line(f"pad: length of pad ({len(widths)}) must be even and at most twice the number of dimensions ({node.ndim})")
+            at_user_line(
+                f"pad: length of pad ({len(widths)}) must be even and at most twice the number of "
+                f"dimensions ({node.ndim})"
+            )
         )
     pairs = [(0, 0)] * (node.ndim - len(widths) // 2)
     pairs += [(widths[i], widths[i + 1]) for i in range(len(widths) - 2, -1, -2)]
     for n, (before, after) in zip(node.shape, pairs, strict=True):
         if n + before + after < 0:
             raise RuntimeError(
-                at_user_line(f"The input size {n}, plus negative padding {before} and {after}, resulted in a negative output size")
+                at_user_line(
+                    f"The input size {n}, plus negative padding {before} and {after}, resulted in a "
+                    "negative output size"
+                )
             )
     bounds = [(max(0, -b), n - max(0, -a), 1) for n, (b, a) in zip(node.shape, pairs, strict=True)]
     cut = build.slice_(node, bounds)

@@ -38,7 +38,7 @@ FLOAT32_OPS: dict[str, frozenset[str]] = {
 }
 
 State = tuple[bool, DType]
-_states: ContextVar[dict[str, State]] = ContextVar("lazygrad_autocast", default={})  # noqa: B039 - never mutated
+_states: ContextVar[dict[str, State]] = ContextVar("lazygrad_autocast", default={})
 _defaults: dict[str, DType] = {"cuda": float16, "cpu": bfloat16}
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lazygrad import dtype as dt
 from lazygrad.device import Device
 from lazygrad.device import device as parse_device
-from lazygrad.dtype import DType
+from lazygrad.dtype import DType, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.tensor.core import TensorBase, wrap
@@ -16,16 +15,16 @@ if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
 
 TYPE_NAMES = {
-    "Float": dt.float32,
-    "Double": dt.float64,
-    "Half": dt.float16,
-    "BFloat16": dt.bfloat16,
-    "Byte": dt.uint8,
-    "Char": dt.int8,
-    "Short": dt.int16,
-    "Int": dt.int32,
-    "Long": dt.int64,
-    "Bool": dt.bool_,
+    "Float": float32,
+    "Double": float64,
+    "Half": float16,
+    "BFloat16": bfloat16,
+    "Byte": uint8,
+    "Char": int8,
+    "Short": int16,
+    "Int": int32,
+    "Long": int64,
+    "Bool": bool_,
 }  # torch's legacy names: "torch.FloatTensor"
 
 
@@ -62,34 +61,34 @@ class Conversion(TensorBase):
         return self.to(other.device, other.dtype)
 
     def float(self) -> Tensor:
-        return self.to(dt.float32)
+        return self.to(float32)
 
     def double(self) -> Tensor:
-        return self.to(dt.float64)
+        return self.to(float64)
 
     def half(self) -> Tensor:
-        return self.to(dt.float16)
+        return self.to(float16)
 
     def bfloat16(self) -> Tensor:
-        return self.to(dt.bfloat16)
+        return self.to(bfloat16)
 
     def long(self) -> Tensor:
-        return self.to(dt.int64)
+        return self.to(int64)
 
     def int(self) -> Tensor:
-        return self.to(dt.int32)
+        return self.to(int32)
 
     def short(self) -> Tensor:
-        return self.to(dt.int16)
+        return self.to(int16)
 
     def char(self) -> Tensor:
-        return self.to(dt.int8)
+        return self.to(int8)
 
     def byte(self) -> Tensor:
-        return self.to(dt.uint8)
+        return self.to(uint8)
 
     def bool(self) -> Tensor:
-        return self.to(dt.bool_)
+        return self.to(bool_)
 
     def cpu(self, memory_format: Any = None) -> Tensor:
         return self.to("cpu")

@@ -174,10 +174,10 @@ class TensorBase:
         """A tensor that shares this one's cell: writes through either are seen by both."""
         if not is_grad_enabled() and self.requires_grad:
             plain = enter
-            enter = lambda node: build.detach(plain(node))  # noqa: E731
+            enter = lambda node: build.detach(plain(node))
         view = tensor_class().__new__(tensor_class())
         view._adopt(self._cell, (*self._path, ViewStep(enter, leave)))
-        view.node  # noqa: B018 - a bad view raises here, at the user's call
+        view.node
         return view
 
     def _write(self, value: Node) -> Tensor:

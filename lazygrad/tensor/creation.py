@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazygrad import dtype as dt
 from lazygrad.device import CPU, Device
 from lazygrad.device import device as parse_device
-from lazygrad.dtype import DType
+from lazygrad.dtype import DType, bool_, int64, of_scalar
+from lazygrad.dtype import from_numpy as dtype_of_numpy
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir.node import Node
@@ -62,7 +62,7 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, require
 def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """`data` itself where it is a tensor of that dtype and device, else a tensor of it."""
     if isinstance(data, TensorBase):
-        return data.to(device if device is not None else data.device, dtype or data.dtype)  # type: ignore[attr-defined,no-any-return]
+        return data.to(device if device is not None else data.device, dtype or data.dtype)
     if isinstance(data, np.ndarray) and placed(device).type == "cpu" and dtype in (None, _dtype_of(data)):
         return from_numpy(data)
     return tensor(data, dtype=dtype, device=device)
@@ -72,7 +72,7 @@ asarray = as_tensor
 
 
 def _dtype_of(array: np.ndarray[Any, Any]) -> DType:
-    return dt.from_numpy(array.dtype)
+    return dtype_of_numpy(array.dtype)
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
@@ -85,7 +85,7 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
 def _host_array(data: Any) -> tuple[np.ndarray[Any, Any], DType]:
     if isinstance(data, (np.ndarray, np.generic)):
         array = np.asarray(data)
-        return array, dt.from_numpy(array.dtype)
+        return array, dtype_of_numpy(array.dtype)
     if isinstance(data, (list, tuple)):
         data = _plain(data)
     try:
@@ -96,14 +96,19 @@ def _host_array(data: Any) -> tuple[np.ndarray[Any, Any], DType]:
         raise TypeError(at_user_line(f"tensor(): can't make a tensor of {type(data).__name__} data {str(data)[:60]}"))
     if array.size == 0 and not isinstance(data, np.ndarray):
         return array.astype(get_default_dtype().numpy), get_default_dtype()
+    first = data
+    while isinstance(first, list) and first:
+        first = first[0]
+    if isinstance(first, (np.ndarray, np.generic)):  # NumPy's own numbers bring their dtype
+        return array, dtype_of_numpy(array.dtype)
     kind = array.dtype.kind
-    return array, dt.bool_ if kind == "b" else dt.int64 if kind in "iu" else get_default_dtype()
+    return array, bool_ if kind == "b" else int64 if kind in "iu" else get_default_dtype()
 
 
 def _plain(data: Any) -> Any:
     """Nested sequences with any tensors in them read out."""
     if isinstance(data, TensorBase):
-        return data.tolist()  # type: ignore[attr-defined]
+        return data.tolist()
     if isinstance(data, (list, tuple)):
         return [_plain(x) for x in data]
     return data
@@ -114,9 +119,12 @@ def full(
 ) -> Tensor:
     """`size` filled with one value; its dtype follows the value unless given."""
     if isinstance(fill_value, TensorBase):
-        fill_value = fill_value.item()  # type: ignore[attr-defined]
+        fill_value = fill_value.item()
     shape = shape_of((size,))
-    return made(build.const(fill_value, dtype or dt.of_scalar(fill_value, get_default_dtype()), placed(device), shape), requires_grad)
+    return made(
+        build.const(fill_value, dtype or of_scalar(fill_value, get_default_dtype()), placed(device), shape),
+        requires_grad,
+    )
 
 
 def zeros(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -135,7 +143,13 @@ def empty(*size: Any, dtype: DType | None = None, device: Any = None, requires_g
 
 
 def full_like(
-    input: Tensor, fill_value: float, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None
+    input: Tensor,
+    fill_value: float,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """One value in the shape, dtype and on the device of `input`."""
     check_tensor(input, "full_like", "input")
@@ -143,17 +157,38 @@ def full_like(
     return full(input.node.shape, fill_value, dtype=dtype or input.dtype, device=where, requires_grad=requires_grad)
 
 
-def zeros_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+def zeros_like(
+    input: Tensor,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
     """All 0, like `input`."""
     return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def ones_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+def ones_like(
+    input: Tensor,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
     """All 1, like `input`."""
     return full_like(input, 1, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def empty_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+def empty_like(
+    input: Tensor,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
     """Unspecified values (zeros), like `input`."""
     return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
@@ -187,23 +222,41 @@ class NewLike(TensorBase):
 
     __slots__ = ()
 
-    def new_tensor(self, data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    def new_tensor(
+        self, data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+    ) -> Tensor:
         """A copy of `data`."""
         return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
 
-    def new_full(self, size: Any, fill_value: float, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    def new_full(
+        self,
+        size: Any,
+        fill_value: float,
+        *,
+        dtype: DType | None = None,
+        device: Any = None,
+        requires_grad: bool = False,
+    ) -> Tensor:
         """One value everywhere."""
-        return full(size, fill_value, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+        return full(
+            size, fill_value, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad
+        )
 
-    def new_zeros(self, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    def new_zeros(
+        self, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+    ) -> Tensor:
         """All 0."""
         return self.new_full(shape_of(size), 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
-    def new_ones(self, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    def new_ones(
+        self, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+    ) -> Tensor:
         """All 1."""
         return self.new_full(shape_of(size), 1, dtype=dtype, device=device, requires_grad=requires_grad)
 
-    def new_empty(self, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    def new_empty(
+        self, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+    ) -> Tensor:
         """Unspecified values: zeros."""
         return self.new_full(shape_of(size), 0, dtype=dtype, device=device, requires_grad=requires_grad)
 

@@ -40,7 +40,9 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     terms = left.split(",")
     if len(terms) != len(operands):
         more = "fewer" if len(terms) > len(operands) else "more"
-        raise RuntimeError(at_user_line(f"einsum(): {more} operands were provided than specified in the equation '{equation}'"))
+        raise RuntimeError(
+            at_user_line(f"einsum(): {more} operands were provided than specified in the equation '{equation}'")
+        )
     parsed = [_labels(term, op.node, equation) for term, op in zip(terms, operands, strict=True)]
     output = _output(right, parsed, equation) if arrow else _implied(parsed)
     sizes = _sizes(parsed, [op.node for op in operands], output, equation)
@@ -56,7 +58,9 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
 
 def _from_sublists(arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     def spell(sublist: Any) -> str:
-        return "".join("..." if i is Ellipsis else chr(ord("a") + i) if i < 26 else chr(ord("A") + i - 26) for i in sublist)
+        return "".join(
+            "..." if i is Ellipsis else chr(ord("a") + i) if i < 26 else chr(ord("A") + i - 26) for i in sublist
+        )
 
     pairs, output = arguments, ""
     if len(arguments) % 2:
@@ -69,7 +73,9 @@ def _labels(term: str, node: Node, equation: str) -> Labels:
     letters = head + tail
     if not all(c.isascii() and c.isalpha() for c in letters):
         bad = next(c for c in letters if not (c.isascii() and c.isalpha()))
-        raise RuntimeError(at_user_line(f"einsum(): invalid subscript given in '{equation}': {bad!r}; subscripts must be in [a-zA-Z]"))
+        raise RuntimeError(
+            at_user_line(f"einsum(): invalid subscript given in '{equation}': {bad!r}; subscripts must be in [a-zA-Z]")
+        )
     hidden = node.ndim - len(letters)
     if hidden < 0 or (hidden and not dots):
         raise RuntimeError(
@@ -91,10 +97,15 @@ def _output(right: str, parsed: list[Labels], equation: str) -> Labels:
     for letter in head + tail:
         if letter not in known:
             raise RuntimeError(
-                at_user_line(f"einsum(): output subscript {letter} does not appear in the equation for any input operand: '{equation}'")
+                at_user_line(
+                    f"einsum(): output subscript {letter} does not appear in the equation for any "
+                    f"input operand: '{equation}'"
+                )
             )
         if (head + tail).count(letter) > 1:
-            raise RuntimeError(at_user_line(f"einsum(): output subscript {letter} appears more than once in the output: '{equation}'"))
+            raise RuntimeError(
+                at_user_line(f"einsum(): output subscript {letter} appears more than once in the output: '{equation}'")
+            )
     return (*head, *(_hidden(parsed) if dots else ()), *tail)
 
 
@@ -129,7 +140,9 @@ def _own_diagonals(node: Node, labels: Labels) -> tuple[Node, Labels]:
             n, m = node.shape[first], node.shape[second]
             if n != m:
                 raise RuntimeError(
-                    at_user_line(f"einsum(): subscript {label} is repeated for an operand but the sizes don't match, {m} != {n}")
+                    at_user_line(
+                        f"einsum(): subscript {label} is repeated for an operand but the sizes don't match, {m} != {n}"
+                    )
                 )
             rest = [i for i in range(node.ndim) if i not in (first, second)]
             moved = build.permute(node, [*rest, first, second])
@@ -148,7 +161,9 @@ def _summed(node: Node, labels: Labels, needed: set[Label]) -> tuple[Node, Label
     return build.reduce(ops.SUM, node, axes, keepdim=False), tuple(x for x in labels if x in needed)
 
 
-def _pair(a: Node, a_labels: Labels, b: Node, b_labels: Labels, needed: set[Label], sizes: dict[Label, int]) -> tuple[Node, Labels]:
+def _pair(
+    a: Node, a_labels: Labels, b: Node, b_labels: Labels, needed: set[Label], sizes: dict[Label, int]
+) -> tuple[Node, Labels]:
     """Both operands contracted over what they share and nothing else needs."""
     a, a_labels = _summed(a, a_labels, needed | set(b_labels))
     b, b_labels = _summed(b, b_labels, needed | set(a_labels))
@@ -169,7 +184,11 @@ def _pair(a: Node, a_labels: Labels, b: Node, b_labels: Labels, needed: set[Labe
         joined = product(left, right, "einsum")
     else:
         joined = build.mul(left, right)  # (batch, rows, 1) by (batch, 1, columns)
-    lengths = [sizes[x] for x in batch] + [a.shape[a_labels.index(x)] for x in rows] + [b.shape[b_labels.index(x)] for x in columns]
+    lengths = (
+        [sizes[x] for x in batch]
+        + [a.shape[a_labels.index(x)] for x in rows]
+        + [b.shape[b_labels.index(x)] for x in columns]
+    )
     return build.reshape(joined, tuple(lengths)), (*batch, *rows, *columns)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from lazygrad import dtype as dt
+from lazygrad.dtype import bool_
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
@@ -44,7 +44,9 @@ class Elementwise(TensorBase):
     def sub(self, other: Operand, *, alpha: float = 1) -> Tensor:
         """self - alpha * other. RuntimeError for two bools."""
         if _both_bool(self, other):
-            raise RuntimeError(at_user_line("Subtraction, the `-` operator, with two bool tensors is not supported; use `^`"))
+            raise RuntimeError(
+                at_user_line("Subtraction, the `-` operator, with two bool tensors is not supported; use `^`")
+            )
         return wrap(pointwise(ops.SUB, self, _scaled(self, other, alpha) if alpha != 1 else other))
 
     def rsub(self, other: Operand) -> Tensor:
@@ -63,7 +65,9 @@ class Elementwise(TensorBase):
             return self.floor_divide(other)
         if rounding_mode != "trunc":
             raise RuntimeError(
-                at_user_line(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
+                at_user_line(
+                    f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
+                )
             )
         if result_type(self, other).is_floating_point:
             return wrap(build.pointwise(ops.TRUNC, float_pointwise(ops.DIV, self, other)))
@@ -88,7 +92,7 @@ class Elementwise(TensorBase):
         return wrap(pointwise(ops.POW, self, exponent))
 
     def neg(self) -> Tensor:
-        if self.dtype is dt.bool_:
+        if self.dtype is bool_:
             raise RuntimeError(at_user_line("Negation, the `-` operator, on a bool tensor is not supported; use `~`"))
         return wrap(build.neg(self.node))
 
@@ -96,7 +100,7 @@ class Elementwise(TensorBase):
         return wrap(build.pointwise(ops.ABS, self.node))
 
     def sign(self) -> Tensor:
-        return wrap(self.node if self.dtype is dt.bool_ else build.pointwise(ops.SIGN, self.node))
+        return wrap(self.node if self.dtype is bool_ else build.pointwise(ops.SIGN, self.node))
 
     def square(self) -> Tensor:
         return self.pow(2)
@@ -254,7 +258,11 @@ class Elementwise(TensorBase):
 
     def isnan(self) -> Tensor:
         node = self.node
-        return wrap(build.pointwise(ops.ISNAN, node) if node.dtype.is_floating_point else build.const(False, dt.bool_, node.device, node.shape))
+        return wrap(
+            build.pointwise(ops.ISNAN, node)
+            if node.dtype.is_floating_point
+            else build.const(False, bool_, node.device, node.shape)
+        )
 
     def isinf(self) -> Tensor:
         return self.abs().eq(math.inf)
@@ -300,8 +308,10 @@ class Elementwise(TensorBase):
 
     def masked_fill(self, mask: Tensor, value: Operand) -> Tensor:
         """value where mask holds, else self; the dtype stays. RuntimeError where mask isn't bool."""
-        if mask.dtype is not dt.bool_:
-            raise RuntimeError(at_user_line(f"masked_fill_ only supports boolean masks, but got mask with dtype {mask.dtype.name}"))
+        if mask.dtype is not bool_:
+            raise RuntimeError(
+                at_user_line(f"masked_fill_ only supports boolean masks, but got mask with dtype {mask.dtype.name}")
+            )
         node = self.node
         return wrap(build.where(mask.node, node_of(value, node.dtype, node.device), node))
 
@@ -313,19 +323,25 @@ def where(condition: Tensor, input: Operand = None, other: Operand = None) -> An
     """
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
-    if condition.dtype is not dt.bool_:
-        raise RuntimeError(at_user_line(f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype.name}"))
+    if condition.dtype is not bool_:
+        raise RuntimeError(
+            at_user_line(
+                f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype.name}"
+            )
+        )
     dtype, device = result_type(input, other), device_of((condition, input, other))
     return wrap(build.where(condition.node, node_of(input, dtype, device), node_of(other, dtype, device)))
 
 
 def _both_bool(a: Any, b: Any) -> bool:
-    return all(isinstance(x, bool) or getattr(x, "dtype", None) is dt.bool_ for x in (a, b))
+    return all(isinstance(x, bool) or getattr(x, "dtype", None) is bool_ for x in (a, b))
 
 
 def _scaled(self: Operand, other: Operand, alpha: float) -> Operand:
     if isinstance(alpha, float) and not result_type(self, other).is_floating_point:
-        raise RuntimeError(at_user_line("For integral input tensors, argument alpha must not be a floating point number."))
+        raise RuntimeError(
+            at_user_line("For integral input tensors, argument alpha must not be a floating point number.")
+        )
     return other * alpha
 
 

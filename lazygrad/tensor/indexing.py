@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazygrad import dtype as dt
+from lazygrad.dtype import bool_, int64, uint8
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
@@ -79,7 +79,9 @@ class Indexing(TensorBase):
     def __contains__(self, element: Any) -> bool:
         if not is_scalar(element) and not isinstance(element, TensorBase):
             raise RuntimeError(
-                at_user_line(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
+                at_user_line(
+                    f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
+                )
             )
         return bool(self.eq(element).any().item())
 
@@ -111,7 +113,7 @@ def _as_tensor(item: Any, device: Any) -> Any:
     if isinstance(item, range):
         item = list(item)
     if isinstance(item, (list, tuple)) and not item:
-        return tensor([], dtype=dt.int64, device=device)
+        return tensor([], dtype=int64, device=device)
     return tensor(item, device=device)
 
 
@@ -119,7 +121,7 @@ def _consumed(item: Any) -> int:
     """How many dimensions of the source an item of an index stands for."""
     if item is None or item is Ellipsis or isinstance(item, (bool, np.bool_)):
         return 0
-    if isinstance(item, TensorBase) and item.dtype in (dt.bool_, dt.uint8):
+    if isinstance(item, TensorBase) and item.dtype in (bool_, uint8):
         return item.ndim
     return 1
 
@@ -146,7 +148,7 @@ def _enter(source: Any, index: Any) -> tuple[Any, list[tuple[int, Node]]]:
         elif item is None:
             plan.shape.append(1)
         elif isinstance(item, (bool, np.bool_)):
-            plan.chosen.append((len(plan.shape), tensor([0] if item else [], dtype=dt.int64, device=source.device)))
+            plan.chosen.append((len(plan.shape), tensor([0] if item else [], dtype=int64, device=source.device)))
             plan.shape.append(1)
         elif isinstance(item, slice):
             bounds = _slice_bounds(item, shape[dim])
@@ -165,12 +167,13 @@ def _tensor_item(plan: _Basic, item: Any, shape: Shape, dim: int) -> int:
     """Note an index tensor; returns how many source dimensions it stands for."""
     if item.dtype.is_floating_point:
         raise IndexError(at_user_line("tensors used as indices must be long, int, byte or bool tensors"))
-    if item.dtype in (dt.bool_, dt.uint8):
+    if item.dtype in (bool_, uint8):
         for i, size in enumerate(item.shape):
             if size != shape[dim + i]:
                 raise IndexError(
                     at_user_line(
-                        f"The shape of the mask {list(item.shape)} at index {i} does not match the shape of the indexed "
+                        f"The shape of the mask {list(item.shape)} at index {i} does not match the "
+                        "shape of the indexed "
                         f"tensor {list(shape)} at index {dim + i}"
                     )
                 )
@@ -295,13 +298,17 @@ def _index_shape(nodes: list[Node]) -> Shape:
         return broadcast(*(n.shape for n in nodes))
     except ValueError:
         shapes = ", ".join(str(list(n.shape)) for n in nodes)
-        raise IndexError(at_user_line(f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}")) from None
+        raise IndexError(
+            at_user_line(f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}")
+        ) from None
 
 
 def along(index: Node, axis: int, shape: Shape) -> Node:
     """A 1-D index spread over `shape`, whose size at `axis` is the index's own."""
     lead = tuple(index.shape[0] if i == axis else 1 for i in range(len(shape)))
-    return build.expand(build.reshape(index, lead), tuple(index.shape[0] if i == axis else n for i, n in enumerate(shape)))
+    return build.expand(
+        build.reshape(index, lead), tuple(index.shape[0] if i == axis else n for i, n in enumerate(shape))
+    )
 
 
 def take_rows(node: Node, index: Node, axis: int) -> Node:
@@ -348,7 +355,8 @@ def _check_same_dtype(value: Any, target: Node) -> None:
     if isinstance(value, TensorBase) and value.dtype is not target.dtype:
         raise RuntimeError(
             at_user_line(
-                f"Index put requires the source and destination dtypes match, got {target.dtype.name} for the destination "
+                f"Index put requires the source and destination dtypes match, got {target.dtype.name} "
+                "for the destination "
                 f"and {value.dtype.name} for the source."
             )
         )
@@ -367,7 +375,10 @@ def _fitted(value: Any, target: Node, shape: Shape) -> Node:
         fits = False
     if not fits:
         raise RuntimeError(
-            at_user_line(f"shape mismatch: value tensor of shape {list(node.shape)} cannot be broadcast to indexing result of shape {list(shape)}")
+            at_user_line(
+                f"shape mismatch: value tensor of shape {list(node.shape)} cannot be broadcast to "
+                f"indexing result of shape {list(shape)}"
+            )
         )
     return build.expand(node, shape)
 
@@ -378,7 +389,7 @@ def _lone_mask(source: Any, index: Any) -> Any:
     mask = items[0]
     if len(items) == 1 and isinstance(mask, np.ndarray) and mask.dtype == np.bool_:
         mask = tensor(mask, device=source.device)
-    if len(items) != 1 or not isinstance(mask, TensorBase) or mask.dtype is not dt.bool_ or not mask.ndim:
+    if len(items) != 1 or not isinstance(mask, TensorBase) or mask.dtype is not bool_ or not mask.ndim:
         return None
     return mask if tuple(mask.shape) == source.node.shape[: mask.ndim] else None
 

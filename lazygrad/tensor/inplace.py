@@ -21,7 +21,9 @@ class InPlace(TensorBase):
         node = result.node
         if node.dtype.category > self.dtype.category:
             raise RuntimeError(
-                at_user_line(f"result type {node.dtype.name} can't be cast to the desired output type {self.dtype.name}")
+                at_user_line(
+                    f"result type {node.dtype.name} can't be cast to the desired output type {self.dtype.name}"
+                )
             )
         return self._write(build.cast(node, self.dtype))
 
@@ -57,6 +59,6 @@ TWINS = (
     "masked_scatter mul mvlgamma nan_to_num ne neg polygamma pow put rad2deg reciprocal relu remainder round "
     "rsqrt scatter scatter_add scatter_reduce sgn sigmoid sign sin sinc sinh sqrt square sub tan tanh tril triu "
     "trunc xlogy "
-).split()
-for _name in TWINS:
+)
+for _name in TWINS.split():
     setattr(InPlace, _name + "_", _twin(_name))

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazygrad import dtype as dt
 from lazygrad.device import CPU, Device
-from lazygrad.dtype import DType
+from lazygrad.dtype import DType, bfloat16
+from lazygrad.dtype import from_numpy as dtype_of_numpy
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.runtime.array import download, library
@@ -48,10 +48,17 @@ class Interop(TensorBase):
         """
         if not force:
             if self.requires_grad:
-                raise RuntimeError(at_user_line("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."))
+                raise RuntimeError(
+                    at_user_line(
+                        "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+                    )
+                )
             if self.device.type != "cpu":
                 raise TypeError(
-                    at_user_line(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.")
+                    at_user_line(
+                        f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() "
+                        "to copy the tensor to host memory first."
+                    )
                 )
         buffer = self._buffer()
         buffer.exported = True
@@ -73,7 +80,7 @@ class Interop(TensorBase):
         buffer = self._buffer()
         buffer.exported = True
         array = buffer.read()
-        if self.dtype is dt.bfloat16:
+        if self.dtype is bfloat16:
             raise BufferError(at_user_line("DLPack: NumPy and CuPy can't export bfloat16; convert with .float() first"))
         return array.__dlpack__(stream=stream) if self.device.type == "cuda" else array.__dlpack__()
 
@@ -89,7 +96,8 @@ class Interop(TensorBase):
             raise RuntimeError(
                 at_user_line(
                     "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
-                    "moment.  If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage"
+                    "moment.  If you were attempting to deepcopy a module, this may be because of a "
+                    "torch.nn.utils.weight_norm usage"
                 )
             )
         twin = type(self).__new__(type(self))
@@ -119,7 +127,7 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     array = library(device.type).from_dlpack(ext_tensor)
     if not array.flags.c_contiguous or (device is CPU and not array.flags.writeable):
         array = array.copy()
-    dtype = dt.from_numpy(array.dtype)
+    dtype = dtype_of_numpy(array.dtype)
     buffer = Buffer(array, dtype, tuple(array.shape), device)
     buffer.exported = True
     return wrap(build.buffer(buffer, dtype, tuple(array.shape), device))

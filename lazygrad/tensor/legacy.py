@@ -24,7 +24,9 @@ class _OfDtype(type):
 
 
 def _typed(name: str) -> Any:
-    return _OfDtype(f"{name}Tensor", (), {"dtype": TYPE_NAMES[name], "__doc__": f"Old name of {TYPE_NAMES[name].name} tensors."})
+    return _OfDtype(
+        f"{name}Tensor", (), {"dtype": TYPE_NAMES[name], "__doc__": f"Old name of {TYPE_NAMES[name].name} tensors."}
+    )
 
 
 FloatTensor = _typed("Float")

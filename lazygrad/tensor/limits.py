@@ -17,7 +17,9 @@ class finfo:
         found = dtype or get_default_dtype()
         if not found.is_floating_point:
             raise TypeError(
-                at_user_line(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{found.name}'")
+                at_user_line(
+                    f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{found.name}'"
+                )
             )
         info = ml_dtypes.finfo(found.numpy)
         self.bits = found.itemsize * 8
@@ -27,7 +29,10 @@ class finfo:
         self.dtype = found.name
 
     def __repr__(self) -> str:
-        return f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, eps={self.eps:g}, tiny={self.tiny:g}, dtype={self.dtype})"
+        return (
+            f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, "
+            f"eps={self.eps:g}, tiny={self.tiny:g}, dtype={self.dtype})"
+        )
 
 
 class iinfo:
@@ -35,7 +40,9 @@ class iinfo:
 
     def __init__(self, dtype: DType) -> None:
         if not dtype.is_integer:
-            raise TypeError(at_user_line(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{dtype.name}'"))
+            raise TypeError(
+                at_user_line(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{dtype.name}'")
+            )
         info = np.iinfo(dtype.numpy)
         self.bits, self.max, self.min, self.dtype = int(info.bits), int(info.max), int(info.min), dtype.name
 

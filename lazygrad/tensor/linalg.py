@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from lazygrad import dtype as dt
+from lazygrad.dtype import bool_
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
@@ -24,10 +24,12 @@ def product(a: Node, b: Node, name: str = "matmul") -> Node:
     a, b = autocast_operands(a, b)
     if a.dtype is not b.dtype:
         raise RuntimeError(
-            at_user_line(f"{name}: expected both operands to have the same dtype, but got: {a.dtype.name} != {b.dtype.name}")
+            at_user_line(
+                f"{name}: expected both operands to have the same dtype, but got: {a.dtype.name} != {b.dtype.name}"
+            )
         )
-    if a.dtype is dt.bool_:
-        raise NotImplementedError(at_user_line(f'"{name}" not implemented for \'Bool\''))
+    if a.dtype is bool_:
+        raise NotImplementedError(at_user_line(f"\"{name}\" not implemented for 'Bool'"))
     if not a.ndim or not b.ndim:
         raise RuntimeError(
             at_user_line(f"{name}: both arguments need to be at least 1D, but they are {a.ndim}D and {b.ndim}D")
@@ -102,7 +104,10 @@ class Linalg(TensorBase):
         a, b = _want("dot", self, 1, "self"), _want("dot", tensor, 1, "tensor")
         if a.shape != b.shape:
             raise RuntimeError(
-                at_user_line(f"inconsistent tensor size, expected tensor [{a.shape[0]}] and src [{b.shape[0]}] to have the same number of elements")
+                at_user_line(
+                    f"inconsistent tensor size, expected tensor [{a.shape[0]}] and src [{b.shape[0]}] "
+                    "to have the same number of elements"
+                )
             )
         return wrap(product(a, b, "dot"))
 
@@ -173,16 +178,22 @@ class Linalg(TensorBase):
             if not found:
                 raise RuntimeError(at_user_line(f"no dimension of size 3 in input: shape {list(shape)}"))
             dim = found[0]
-        axis = axis_of(build.const(0, dt.bool_, self.device, shape), dim, "cross")
+        axis = axis_of(build.const(0, bool_, self.device, shape), dim, "cross")
         if shape[axis] != 3:
-            raise RuntimeError(at_user_line(f"linalg.cross: inputs dimension {axis} must have length 3. Got {shape[axis]}"))
+            raise RuntimeError(
+                at_user_line(f"linalg.cross: inputs dimension {axis} must have length 3. Got {shape[axis]}")
+            )
         a, b = self.expand(shape), other.expand(shape)
         return a.roll(-1, axis).mul(b.roll(-2, axis)).sub(a.roll(-2, axis).mul(b.roll(-1, axis)))
 
     def matrix_power(self, n: int) -> Tensor:
         """The n-th power of a square matrix, by repeated squaring."""
         if self.node.ndim < 2 or self.node.shape[-1] != self.node.shape[-2]:
-            raise RuntimeError(at_user_line(f"linalg.matrix_power: The input must be square matrices, got shape {list(self.node.shape)}"))
+            raise RuntimeError(
+                at_user_line(
+                    f"linalg.matrix_power: The input must be square matrices, got shape {list(self.node.shape)}"
+                )
+            )
         if n < 0:
             return self.inverse().matrix_power(-n)
         result: Any = None
@@ -212,7 +223,9 @@ def _added(bias: Any, result: Any, beta: float, alpha: float, name: str) -> Tens
         bias = wrap(autocast_operands(bias.node, result.node)[0])
     if bias.dtype is not result.dtype:
         raise RuntimeError(
-            at_user_line(f"{name}: self and mat2 must have the same dtype, but got {bias.dtype.name} and {result.dtype.name}")
+            at_user_line(
+                f"{name}: self and mat2 must have the same dtype, but got {bias.dtype.name} and {result.dtype.name}"
+            )
         )
     try:
         fits = broadcast(bias.node.shape, result.node.shape) == result.node.shape
@@ -220,7 +233,10 @@ def _added(bias: Any, result: Any, beta: float, alpha: float, name: str) -> Tens
         fits = False
     if not fits:
         raise RuntimeError(
-            at_user_line(f"{name}: expand: input of shape {list(bias.node.shape)} does not broadcast to {list(result.node.shape)}")
+            at_user_line(
+                f"{name}: expand: input of shape {list(bias.node.shape)} does not broadcast to "
+                f"{list(result.node.shape)}"
+            )
         )
     scaled = result if alpha == 1 else result.mul(alpha)
     if beta == 0:
@@ -249,9 +265,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
         if count < 0:
             raise RuntimeError(at_user_line(f"tensordot expects dims >= 0, but got dims={dims}"))
         if count > min(a.node.ndim, b.node.ndim):
-            raise RuntimeError(
-                at_user_line(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
-            )
+            raise RuntimeError(at_user_line(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}"))
         pairs = (tuple(range(a.node.ndim - count, a.node.ndim)), tuple(range(count)))
     else:
         pairs = (integers((dims[0],), "tensordot()"), integers((dims[1],), "tensordot()"))
@@ -265,7 +279,8 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
             if 1 not in (left.shape[i], right.shape[j]):
                 raise RuntimeError(
                     at_user_line(
-                        f"contracted dimensions need to match, but first has size {left.shape[i]} in dim {i} and second "
+                        f"contracted dimensions need to match, but first has size {left.shape[i]} in "
+                        f"dim {i} and second "
                         f"has size {right.shape[j]} in dim {j}"
                     )
                 )
@@ -283,7 +298,7 @@ def chain_matmul(*matrices: Any) -> Tensor:
     result = listed[0]
     for matrix in listed[1:]:
         result = result.matmul(matrix)
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 __all__ = ["Linalg", "chain_matmul", "contract", "product", "tensordot"]

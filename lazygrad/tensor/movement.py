@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lazygrad.dtype import DType
@@ -12,10 +12,9 @@ from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
 from lazygrad.shape import Shape, resolve_reshape
-from lazygrad.tensor.arguments import axes_of, axis_of, check_tensor, integer, integers, ordered_axes
+from lazygrad.tensor.arguments import axes_of, axis_of, integer, integers, ordered_axes
 from lazygrad.tensor.core import TensorBase
 from lazygrad.tensor.layout import embed, inverse, narrowed, whole, windows
-from lazygrad.tensor.size import Size
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
@@ -145,7 +144,9 @@ class Movement(TensorBase):
     def t(self) -> Tensor:
         """The transpose of a matrix; a vector or scalar as it is. RuntimeError above 2 dimensions."""
         if self.node.ndim > 2:
-            raise RuntimeError(at_user_line(f"t() expects a tensor with <= 2 dimensions, but self is {self.node.ndim}D"))
+            raise RuntimeError(
+                at_user_line(f"t() expects a tensor with <= 2 dimensions, but self is {self.node.ndim}D")
+            )
         return permuted(self, tuple(reversed(range(self.node.ndim))))
 
     @property
@@ -158,7 +159,9 @@ class Movement(TensorBase):
         """The last two dimensions swapped. RuntimeError below 2 dimensions."""
         if self.node.ndim < 2:
             raise RuntimeError(
-                at_user_line(f"tensor.mT is only supported on matrices or batches of matrices. Got {self.node.ndim}-D tensor.")
+                at_user_line(
+                    f"tensor.mT is only supported on matrices or batches of matrices. Got {self.node.ndim}-D tensor."
+                )
             )
         return self.transpose(-2, -1)
 
@@ -206,7 +209,10 @@ class Movement(TensorBase):
             have = shape[i - lead] if i >= lead else None
             if size == -1 and have is None:
                 raise RuntimeError(
-                    at_user_line(f"expand: The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {i}")
+                    at_user_line(
+                        "expand: The expanded size of the tensor (-1) isn't allowed in a leading, "
+                        f"non-existing dimension {i}"
+                    )
                 )
             if have is not None and size != -1 and have not in (1, size):
                 raise RuntimeError(
@@ -239,7 +245,8 @@ class Movement(TensorBase):
         if not -size <= place < size:
             raise IndexError(
                 at_user_line(
-                    f"select(): index {place} out of range for tensor of size {list(self.node.shape)} at dimension {axis}"
+                    f"select(): index {place} out of range for tensor of size {list(self.node.shape)} "
+                    f"at dimension {axis}"
                 )
             )
         place %= size
@@ -255,7 +262,9 @@ class Movement(TensorBase):
         if count < 0:
             raise RuntimeError(at_user_line("narrow(): length must be non-negative."))
         if not -size <= first <= size:
-            raise IndexError(at_user_line(f"Dimension out of range (expected to be in range of [{-size}, {size}], but got {first})"))
+            raise IndexError(
+                at_user_line(f"Dimension out of range (expected to be in range of [{-size}, {size}], but got {first})")
+            )
         first += size if first < 0 else 0
         if first + count > size:
             raise RuntimeError(at_user_line(f"start ({first}) + length ({count}) exceeds dimension size ({size})."))
@@ -302,8 +311,7 @@ class Movement(TensorBase):
         if getattr(indices_or_sections, "ndim", 0) or not hasattr(indices_or_sections, "__index__"):
             cuts = [0, *integers((indices_or_sections,), "tensor_split()"), size]
             places = [max(0, min(size, c + size if c < 0 else c)) for c in cuts]
-            pairs = zip(places[:-1], places[1:], strict=True)
-            return tuple(sliced(self, axis, start, max(start, stop)) for start, stop in pairs)
+            return tuple(sliced(self, axis, start, max(start, stop)) for start, stop in pairwise(places))
         sections = integer(indices_or_sections, "tensor_split()")
         if sections <= 0:
             raise RuntimeError(at_user_line(f"number of sections must be larger than 0, got {sections}"))
@@ -357,7 +365,9 @@ class Movement(TensorBase):
         axis = axis_of(self.node, dimension, "unfold")
         length = self.node.shape[axis]
         if size > length or size < 0:
-            raise RuntimeError(at_user_line(f"maximum size for tensor at dimension {axis} is {length} but size is {size}"))
+            raise RuntimeError(
+                at_user_line(f"maximum size for tensor at dimension {axis} is {length} but size is {size}")
+            )
         if step <= 0:
             raise RuntimeError(at_user_line(f"step is {step} but must be > 0"))
         count = (length - size) // step + 1
@@ -430,64 +440,4 @@ def _view_as_dtype(tensor: TensorBase, dtype: DType) -> Tensor:
     )
 
 
-def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
-    """Every tensor expanded to the shape that all of them broadcast to."""
-    listed = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
-    shape = broadcast_shapes(*(t.shape for t in listed))
-    return tuple(t.expand(shape) for t in listed)
-
-
-def broadcast_shapes(*shapes: Any) -> Any:
-    """The shape these shapes broadcast to. RuntimeError where they don't."""
-    found: list[int] = []
-    for shape in shapes:
-        sizes = [int(shape)] if hasattr(shape, "__index__") else [int(n) for n in shape]
-        found = [1] * (len(sizes) - len(found)) + found
-        for i, size in enumerate(sizes, len(found) - len(sizes)):
-            if size == 1 or found[i] == size:
-                continue
-            if found[i] != 1:
-                raise RuntimeError(
-                    at_user_line("Shape mismatch: objects cannot be broadcast to a single shape: " + ", ".join(map(str, shapes)))
-                )
-            found[i] = size
-    return Size(found)
-
-
-def atleast_nd(count: int) -> Callable[..., Any]:
-    """The function atleast_{count}d."""
-
-    def widened(tensor: Any) -> Tensor:
-        check_tensor(tensor, f"atleast_{count}d", "input")
-        shape = tuple(tensor.node.shape)
-        if len(shape) >= count:
-            return tensor  # type: ignore[no-any-return]
-        if count == 3:
-            shape = (1, shape[0], 1) if len(shape) == 1 else (*shape, 1) if len(shape) == 2 else (1, 1, 1)
-        else:
-            shape = (1,) * (count - len(shape)) + shape
-        return reshaped(tensor, shape)
-
-    def atleast(*tensors: Any) -> Any:
-        listed = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
-        found = tuple(widened(t) for t in listed)
-        return found[0] if len(tensors) == 1 and listed is tensors else found
-
-    atleast.__name__ = f"atleast_{count}d"
-    atleast.__doc__ = f"With dimensions of size 1 added, up to {count} dimensions."
-    return atleast
-
-
-atleast_1d, atleast_2d, atleast_3d = (atleast_nd(n) for n in (1, 2, 3))
-
-__all__ = [
-    "Movement",
-    "atleast_1d",
-    "atleast_2d",
-    "atleast_3d",
-    "broadcast_shapes",
-    "broadcast_tensors",
-    "permuted",
-    "reshaped",
-    "sliced",
-]
+__all__ = ["Movement", "permuted", "reshaped", "sliced"]

@@ -81,18 +81,18 @@ class Operators(TensorBase):
     __ixor__ = _in_place("bitwise_xor_")
 
     def __neg__(self: Any) -> Tensor:
-        return self.neg()  # type: ignore[no-any-return]
+        return self.neg()
 
     def __pos__(self: Any) -> Tensor:
-        return self  # type: ignore[no-any-return]
+        return self
 
     def __abs__(self: Any) -> Tensor:
-        return self.abs()  # type: ignore[no-any-return]
+        return self.abs()
 
     def __invert__(self: Any) -> Tensor:
         if self.dtype.is_floating_point:
             raise TypeError(at_user_line("~ (operator.invert) is only implemented on integer and Boolean-type tensors"))
-        return self.bitwise_not()  # type: ignore[no-any-return]
+        return self.bitwise_not()
 
     def __hash__(self) -> int:
         return id(self)

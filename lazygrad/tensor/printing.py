@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad import dtype as dt
+from lazygrad.dtype import bool_, int64
 from lazygrad.ir import op as ops
 from lazygrad.runtime.array import download
 from lazygrad.tensor.promote import get_default_dtype
@@ -66,12 +66,9 @@ class _Formatter:
             self.scientific = bool(limit or high > 1e8) if self.whole else bool(limit or high > 1e8 or low < 1e-4)
         if options.sci_mode is not None:
             self.scientific = options.sci_mode
-        measured = values[np.isfinite(values) & (values != 0)] if self.whole and not self.scientific else values
+        # torch measures what is finite and not zero: NaN and infinities may stick out
+        measured = values[np.isfinite(values) & (values != 0)]
         self.width = max((len(self.spell(v)) for v in measured.tolist()), default=1)
-        # torch measures whole floats with their point, and other values on the finite nonzero ones
-        others = [v for v in values.tolist() if not math.isfinite(v)]
-        if others:
-            self.width = max(self.width, 3)
 
     def spell(self, value: Any) -> str:
         if not self.floating:
@@ -105,7 +102,11 @@ def _body(array: np.ndarray[Any, Any], indent: int, options: PrintOptions, summa
         each = spell.width + 2
         per_line = max(1, (options.linewidth - indent) // each)
         values = array.tolist()
-        shown = [spell(v) for v in values[:edge]] + [" ..."] + [spell(v) for v in values[-edge:]] if cut else [spell(v) for v in values]
+        shown = (
+            [spell(v) for v in values[:edge]] + [" ..."] + [spell(v) for v in values[-edge:]]
+            if cut
+            else [spell(v) for v in values]
+        )
         lines = [", ".join(shown[i : i + per_line]) for i in range(0, len(shown), per_line)]
         return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
     parts = list(array[:edge]) + list(array[-edge:]) if cut else list(array)
@@ -134,7 +135,7 @@ def text_of(tensor: Any) -> str:
         body = _body(array, len(prefix), options, summarise, spell)
     if tensor.device.type != "cpu":
         notes.append(f"device='{tensor.device}'")
-    usual = (get_default_dtype(), dt.bool_) if array.size == 0 else (get_default_dtype(), dt.int64, dt.bool_)
+    usual = (get_default_dtype(), bool_) if array.size == 0 else (get_default_dtype(), int64, bool_)
     if tensor.dtype not in usual:
         notes.append(f"dtype={tensor.dtype!r}")
     if tensor.requires_grad:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazygrad import dtype as dt
 from lazygrad.device import CPU, Device
-from lazygrad.dtype import DType
+from lazygrad.dtype import DType, bool_, float32, of_scalar
+from lazygrad.dtype import promote as promote_types
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
@@ -18,7 +18,7 @@ from lazygrad.ir.op import Op
 if TYPE_CHECKING:
     from lazygrad.tensor.core import TensorBase
 
-_default = {"dtype": dt.float32}
+_default = {"dtype": float32}
 
 
 def get_default_dtype() -> DType:
@@ -42,11 +42,11 @@ def result_type(*operands: Any) -> DType:
     best: list[DType | None] = [None, None, None]  # by rank: tensors with dimensions, 0-d tensors, numbers
     for operand in operands:
         if is_scalar(operand):
-            rank, found = 2, dt.of_scalar(operand, get_default_dtype())
+            rank, found = 2, of_scalar(operand, get_default_dtype())
         else:
             rank, found = (0 if operand.ndim else 1), operand.dtype
         previous = best[rank]
-        best[rank] = found if previous is None else dt.promote(previous, found)
+        best[rank] = found if previous is None else promote_types(previous, found)
     result: DType | None = None
     for candidate in best:
         if candidate is None:
@@ -54,7 +54,7 @@ def result_type(*operands: Any) -> DType:
         if result is None:
             result = candidate
         elif candidate.category > result.category:
-            result = dt.promote(result, candidate)
+            result = promote_types(result, candidate)
     assert result is not None
     return result
 
@@ -70,7 +70,7 @@ def device_of(operands: tuple[Any, ...]) -> Device:
     for operand in operands:
         if not is_scalar(operand):
             if operand.ndim:
-                return operand.device  # type: ignore[no-any-return]
+                return operand.device
             if found is CPU:
                 found = operand.device
     return found
@@ -82,7 +82,9 @@ def node_of(value: Any, dtype: DType, device: Device, op_name: str = "") -> Node
         return build.const(value.item() if isinstance(value, np.generic) else value, dtype, device)
     node = getattr(value, "node", None)
     if not isinstance(node, Node):
-        raise TypeError(at_user_line(f"{op_name or 'operation'}: expected a Tensor or a number, got {type(value).__name__}"))
+        raise TypeError(
+            at_user_line(f"{op_name or 'operation'}: expected a Tensor or a number, got {type(value).__name__}")
+        )
     return build.cast(node, dtype)
 
 
@@ -115,7 +117,7 @@ def integer_pointwise(op: Op, *operands: Any) -> Node:
     """An op on bools and integers only. RuntimeError for floating point."""
     dtype = result_type(*operands)
     if dtype.is_floating_point:
-        raise NotImplementedError(at_user_line(f'"{op.name.lower()}" not implemented for \'{dtype.name}\''))
+        raise NotImplementedError(at_user_line(f"\"{op.name.lower()}\" not implemented for '{dtype.name}'"))
     return pointwise(op, *operands)
 
 
@@ -126,4 +128,4 @@ def comparison(op: Op, a: Any, b: Any) -> Node:
 
 def to_bool(value: TensorBase) -> Node:
     node = value.node
-    return node if node.dtype is dt.bool_ else build.pointwise(ops.NE, node, build.like(node, 0))
+    return node if node.dtype is bool_ else build.pointwise(ops.NE, node, build.like(node, 0))

@@ -12,6 +12,7 @@ from lazygrad.tensor.core import Cell, TensorBase, wrap
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
 
+
 class Properties(TensorBase):
     __slots__ = ()
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazygrad import dtype as dt
 from lazygrad.device import CPU, Device, device
-from lazygrad.dtype import DType
+from lazygrad.dtype import DType, float16, float64, int64, uint8
 from lazygrad.ir import attention, build
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 def _number(value: int, where: Device) -> Node:
     array = upload(np.asarray(value & (2**64 - 1), np.uint64).view(np.int64), where)
-    return build.buffer(Buffer(array, dt.int64, (), where), dt.int64, (), where)
+    return build.buffer(Buffer(array, int64, (), where), int64, (), where)
 
 
 class Generator:
@@ -67,7 +66,7 @@ class Generator:
         counter = known(self._counter.node)
         assert counter is not None
         words = np.array([self._seed_value & (2**64 - 1), int(counter.read())], np.uint64)
-        return wrap(build.buffer(Buffer(words.view(np.uint8), dt.uint8, (16,), CPU), dt.uint8, (16,), CPU))
+        return wrap(build.buffer(Buffer(words.view(np.uint8), uint8, (16,), CPU), uint8, (16,), CPU))
 
     def set_state(self, state: Tensor) -> None:
         """Continue where get_state() was called."""
@@ -130,14 +129,14 @@ def counters(shape: Shape, generator: Generator, draws: int = 1) -> tuple[Node, 
 
 def uniform(shape: Shape, dtype: DType, generator: Generator) -> Node:
     """[0, 1): 24 random bits, 53 for float64."""
-    if dtype is dt.float64:
+    if dtype is float64:
         seed, (high, low) = counters(shape, generator, 2)
-        wide = [build.cast(_top_bits(build.philox(seed, c), bits), dt.float64) for c, bits in ((high, 27), (low, 26))]
+        wide = [build.cast(_top_bits(build.philox(seed, c), bits), float64) for c, bits in ((high, 27), (low, 26))]
         return build.scale(build.add(build.scale(wide[0], 2.0**26), wide[1]), 2.0**-53)
     seed, (counter,) = counters(shape, generator)
     u = attention.uniform(seed, counter)
     if dtype.itemsize < 4:  # rounding to a half could reach 1: keep the bits that it can hold
-        bits = 11 if dtype is dt.float16 else 8
+        bits = 11 if dtype is float16 else 8
         steps = build.pointwise(ops.FLOOR, build.scale(u, 2.0**bits))
         u = build.scale(steps, 2.0**-bits)
     return build.cast(u, dtype)

@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from lazygrad import dtype as dt
-from lazygrad.dtype import DType
+from lazygrad.dtype import DType, bool_, int64, uint8
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build, library
 from lazygrad.ir import op as ops
@@ -35,7 +34,7 @@ class Reduce(TensorBase):
     def sum(self, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
         """The sum; bools and integers sum to int64 unless dtype is given."""
         (node,) = float32_operands("sum", self.node)
-        node = build.cast(node, dtype or (node.dtype if node.dtype.is_floating_point else dt.int64))
+        node = build.cast(node, dtype or (node.dtype if node.dtype.is_floating_point else int64))
         return wrap(build.reduce(ops.SUM, node, axes_of(node, dim, "sum"), keepdim))
 
     def nansum(self, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
@@ -56,7 +55,7 @@ class Reduce(TensorBase):
     def prod(self, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
         """The product; bools and integers multiply to int64 unless dtype is given."""
         (node,) = float32_operands("prod", self.node)
-        node = build.cast(node, dtype or (node.dtype if node.dtype.is_floating_point else dt.int64))
+        node = build.cast(node, dtype or (node.dtype if node.dtype.is_floating_point else int64))
         axes = tuple(range(node.ndim)) if dim is None else _one_axis(node, dim, "prod")
         return wrap(build.reduce(ops.PROD, node, axes, keepdim))
 
@@ -101,15 +100,19 @@ class Reduce(TensorBase):
 
     def count_nonzero(self, dim: Any = None) -> Tensor:
         """How many elements aren't zero, as int64."""
-        return wrap(build.cast(to_bool(self), dt.int64)).sum(dim)
+        return wrap(build.cast(to_bool(self), int64)).sum(dim)
 
     # -- spread
-    def var(self, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: Any = None) -> Tensor:
+    def var(
+        self, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: Any = None
+    ) -> Tensor:
         """The variance: squared distances from the mean over n - correction (1 unless given)."""
         dim, correction = _spread_arguments(dim, unbiased, correction)
         return wrap(_variance(self.node, dim, correction, keepdim, "var")[0])
 
-    def std(self, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: Any = None) -> Tensor:
+    def std(
+        self, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: Any = None
+    ) -> Tensor:
         """The square root of var(); its gradient where it is 0 is 0."""
         dim, correction = _spread_arguments(dim, unbiased, correction)
         return wrap(_deviation(self.node, dim, correction, keepdim, "std")[0])
@@ -139,7 +142,11 @@ def mean(node: Node, axes: Shape, keepdim: bool) -> Node:
     wide = build.cast(node, node.dtype.compute)
     count = math.prod(node.shape[a] for a in axes)
     total = build.reduce(ops.SUM, wide, axes, keepdim)
-    return build.scale(total, 1 / count) if count & (count - 1) == 0 and count else build.div(total, build.like(total, count))
+    return (
+        build.scale(total, 1 / count)
+        if count & (count - 1) == 0 and count
+        else build.div(total, build.like(total, count))
+    )
 
 
 def root(node: Node) -> Node:
@@ -197,7 +204,8 @@ def _floating(node: Node, dtype: DType | None, name: str) -> Node:
     if not node.dtype.is_floating_point:
         raise RuntimeError(
             at_user_line(
-                f"{name}(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
+                f"{name}(): could not infer output dtype. Input dtype must be either a floating point "
+                "or complex dtype. "
                 f"Got: {node.dtype.name}"
             )
         )
@@ -210,7 +218,7 @@ def _float_dtype(dtype: DType) -> DType:
 
 def _not_nan(node: Node) -> Node:
     if not node.dtype.is_floating_point:
-        return build.const(True, dt.bool_, node.device, node.shape)
+        return build.const(True, bool_, node.device, node.shape)
     return build.logical_not(build.pointwise(ops.ISNAN, node))
 
 
@@ -227,7 +235,10 @@ def _check_not_empty(node: Node, axes: Shape, name: str) -> None:
         if len(axes) == 1:
             message = f"{name}(): Expected reduction dim {empty[0]} to have non-zero size."
         else:
-            message = f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
+            message = (
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify "
+                "the reduction dim with the 'dim' argument."
+            )
         raise kind(at_user_line(message))
 
 
@@ -241,16 +252,21 @@ def _extreme(op: Op, node: Node, dim: Any, keepdim: bool, name: str) -> Node:
 
 
 def _where_extreme(op: Op, node: Node, dim: int | None, keepdim: bool, name: str) -> Node:
-    if node.dtype is dt.bool_:
-        node = build.cast(node, dt.uint8)
+    if node.dtype is bool_:
+        node = build.cast(node, uint8)
     if dim is None:
         if not node.numel:
-            raise IndexError(at_user_line(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."))
+            raise IndexError(
+                at_user_line(
+                    f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
+                    "Specify the reduction dim with the 'dim' argument."
+                )
+            )
         found = build.reduce(op, build.reshape(node, (node.numel,)), (0,), keepdim=False)
         return build.reshape(found, (1,) * node.ndim) if keepdim else found
     axes = _one_axis(node, dim, name)
     if not axes:
-        return build.const(0, dt.int64, node.device)
+        return build.const(0, int64, node.device)
     _check_not_empty(node, axes, name)
     return build.reduce(op, node, axes, keepdim)
 
@@ -264,17 +280,20 @@ def _max_or_min(tensor: Any, op: Op, dim: Any, keepdim: bool, other: Any, name: 
     if dim is None:
         if not node.numel:
             raise RuntimeError(
-                at_user_line(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
+                at_user_line(
+                    f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
+                    "Specify the reduction dim with the 'dim' argument."
+                )
             )
         return wrap(build.reduce(op, node, tuple(range(node.ndim)), keepdim=False))
     if is_scalar(dim) and not hasattr(dim, "__index__"):
         raise TypeError(at_user_line(f"{name}(): dim must be an integer or a Tensor, got {dim!r}"))
     axes = _one_axis(node, dim, name)
     if not axes:
-        return ValuesIndices(wrap(node), wrap(build.const(0, dt.int64, node.device)))
+        return ValuesIndices(wrap(node), wrap(build.const(0, int64, node.device)))
     _check_not_empty(node, axes, name)
     which = ops.ARGMAX if op is ops.MAX else ops.ARGMIN
-    index = build.reduce(which, build.cast(node, dt.uint8) if node.dtype is dt.bool_ else node, axes)
+    index = build.reduce(which, build.cast(node, uint8) if node.dtype is bool_ else node, axes)
     values = build.gather(node, index, axes[0]) if node.needs_grad else build.reduce(op, node, axes)
     if not keepdim:
         shape = _dropped(node.shape, axes)
@@ -287,11 +306,13 @@ def _logical(tensor: TensorBase, op: Op, dim: Any, keepdim: bool, name: str) -> 
     axes = axes_of(found, dim, name)
     which = ops.MIN if op is ops.PROD else ops.MAX
     if any(found.shape[a] == 0 for a in axes):
-        shape = tuple(1 if i in axes else n for i, n in enumerate(found.shape)) if keepdim else _dropped(found.shape, axes)
-        result = build.const(op is ops.PROD, dt.bool_, found.device, shape)
+        shape = (
+            tuple(1 if i in axes else n for i, n in enumerate(found.shape)) if keepdim else _dropped(found.shape, axes)
+        )
+        result = build.const(op is ops.PROD, bool_, found.device, shape)
     else:
         result = build.reduce(which, found, axes, keepdim)
-    return wrap(build.cast(result, dt.uint8) if tensor.dtype is dt.uint8 else result)
+    return wrap(build.cast(result, uint8) if tensor.dtype is uint8 else result)
 
 
 def _spread_arguments(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, float]:

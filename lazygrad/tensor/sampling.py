@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from lazygrad import dtype as dt
 from lazygrad.device import Device
-from lazygrad.dtype import DType
+from lazygrad.dtype import DType, bool_, float32, float64, int64
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
@@ -38,7 +37,9 @@ class Sampling(TensorBase):
     def uniform_(self, from_: float = 0, to: float = 1, *, generator: Generator | None = None) -> Tensor:
         """Fill with draws from [from_, to). Returns self."""
         if from_ > to:
-            raise RuntimeError(at_user_line(f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}"))
+            raise RuntimeError(
+                at_user_line(f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}")
+            )
         u = random.uniform(self.node.shape, _float(self, "uniform_"), _of(self, generator))
         return self._filled(build.shift(build.scale(u, to - from_), from_))
 
@@ -47,11 +48,13 @@ class Sampling(TensorBase):
         if lambd <= 0:
             raise RuntimeError(at_user_line(f"exponential_ expects lambda > 0.0, but found lambda={lambd}"))
         dtype = _float(self, "exponential_")
-        return self._filled(build.cast(build.scale(_exponential(self.node.shape, dtype, _of(self, generator)), 1 / lambd), dtype))
+        return self._filled(
+            build.cast(build.scale(_exponential(self.node.shape, dtype, _of(self, generator)), 1 / lambd), dtype)
+        )
 
     def bernoulli_(self, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
         """Fill with 1 with probability p (a number or a tensor), else 0. Returns self."""
-        wide = self.dtype if self.dtype is dt.float64 else dt.float32
+        wide = self.dtype if self.dtype is float64 else float32
         probability = build.expand(node_of(p, wide, self.device), self.node.shape)
         drawn = random.uniform(self.node.shape, wide, _of(self, generator))
         return self._filled(build.cast(build.less(drawn, probability), self.dtype))
@@ -71,7 +74,7 @@ class Sampling(TensorBase):
         """Fill with how many trials of probability p it takes to succeed. Returns self."""
         if not 0 < p < 1:
             raise RuntimeError(at_user_line(f"geometric_ expects p to be in (0, 1), but got p={p}"))
-        waiting = build.scale(_exponential(self.node.shape, dt.float32, _of(self, generator)), -1 / math.log1p(-p))
+        waiting = build.scale(_exponential(self.node.shape, float32, _of(self, generator)), -1 / math.log1p(-p))
         return self._filled(build.cast(build.pointwise(ops.CEIL, waiting), self.dtype))
 
     def random_(self, from_: int = 0, to: int | None = None, *, generator: Generator | None = None) -> Tensor:
@@ -86,7 +89,7 @@ class Sampling(TensorBase):
     def bernoulli(self, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
         """1 with the probability that each element says (or p), else 0."""
         if p is not None:
-            return self.clone().bernoulli_(p, generator=generator)  # type: ignore[no-any-return]
+            return self.clone().bernoulli_(p, generator=generator)
         node = self.node
         _float(self, "bernoulli")
         wide = build.cast(build.detach(node), node.dtype.compute)
@@ -102,7 +105,9 @@ class Sampling(TensorBase):
         if node.ndim not in (1, 2):
             raise RuntimeError(at_user_line("prob_dist must be 1 or 2 dim"))
         if not node.dtype.is_floating_point:
-            raise RuntimeError(at_user_line(f"multinomial only supports floating-point dtypes for input, got: {node.dtype.name}"))
+            raise RuntimeError(
+                at_user_line(f"multinomial only supports floating-point dtypes for input, got: {node.dtype.name}")
+            )
         if num_samples <= 0:
             raise RuntimeError(at_user_line("cannot sample n_sample <= 0 samples"))
         size = node.shape[-1]
@@ -126,7 +131,7 @@ def _of(tensor: TensorBase, generator: Generator | None) -> Generator:
 
 def _float(tensor: TensorBase, name: str) -> DType:
     if not tensor.dtype.is_floating_point:
-        raise NotImplementedError(at_user_line(f'"{name}" not implemented for \'{tensor.dtype.name}\''))
+        raise NotImplementedError(at_user_line(f"\"{name}\" not implemented for '{tensor.dtype.name}'"))
     return tensor.dtype
 
 
@@ -147,7 +152,9 @@ def _by_inverse(weights: Node, count: int, source: Generator) -> Node:
     """Independent draws: where u * total falls in the cumulative weights."""
     axis = weights.ndim - 1
     reached = build.scan(ops.CUMSUM, weights, axis)
-    total = build.slice_(reached, [*((0, n, 1) for n in reached.shape[:-1]), (weights.shape[-1] - 1, weights.shape[-1], 1)])
+    total = build.slice_(
+        reached, [*((0, n, 1) for n in reached.shape[:-1]), (weights.shape[-1] - 1, weights.shape[-1], 1)]
+    )
     u = random.uniform((*weights.shape[:-1], count), weights.dtype, source)
     found = bisect(reached, build.mul(u, total), after=True)
     return build.pointwise(ops.MINIMUM, found, build.like(found, weights.shape[-1] - 1))
@@ -156,7 +163,7 @@ def _by_inverse(weights: Node, count: int, source: Generator) -> Node:
 def _word(source: Generator, shape: Shape) -> Node:
     """32 random bits as an int64 in [0, 2^32)."""
     seed, (counter,) = random.counters(shape, source)
-    word = build.cast(build.philox(seed, counter), dt.int64)
+    word = build.cast(build.philox(seed, counter), int64)
     return build.pointwise(ops.AND, word, build.like(word, 0xFFFFFFFF))
 
 
@@ -176,7 +183,7 @@ def _largest(dtype: DType) -> int:
     """The greatest whole number that random_() draws for a dtype."""
     if dtype.is_floating_point:
         return 1 << {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}[dtype.name]
-    return 1 if dtype is dt.bool_ else (1 << (8 * dtype.itemsize - dtype.signed)) - 1
+    return 1 if dtype is bool_ else (1 << (8 * dtype.itemsize - dtype.signed)) - 1
 
 
 # -- functions ----------------------------------------------------------------------------------------
@@ -197,9 +204,11 @@ def randint(
         raise TypeError(at_user_line("randint(): missing argument 'size'"))
     bottom, top = int(low.__index__()), int(high.__index__())
     if bottom >= top:
-        raise RuntimeError(at_user_line(f"random_ expects 'from' to be less than 'to', but got from={bottom} >= to={top}"))
+        raise RuntimeError(
+            at_user_line(f"random_ expects 'from' to be less than 'to', but got from={bottom} >= to={top}")
+        )
     source = generator or random.default_generator(placed(device))
-    return made(build.cast(_integers(shape_of((size,)), bottom, top, source), dtype or dt.int64), requires_grad)
+    return made(build.cast(_integers(shape_of((size,)), bottom, top, source), dtype or int64), requires_grad)
 
 
 def randperm(
@@ -215,9 +224,9 @@ def randperm(
     if n < 0:
         raise RuntimeError(at_user_line(f"n must be non-negative, got {n}"))
     source = generator or random.default_generator(placed(device))
-    high = build.pointwise(ops.AND, _word(source, (n,)), build.const(0x7FFFFFFF, dt.int64, source.device))
+    high = build.pointwise(ops.AND, _word(source, (n,)), build.const(0x7FFFFFFF, int64, source.device))
     keys = build.pointwise(ops.OR, build.pointwise(ops.SHL, high, build.like(high, 32)), _word(source, (n,)))
-    return made(build.cast(order_of(keys, 0, False), dtype or dt.int64), requires_grad)
+    return made(build.cast(order_of(keys, 0, False), dtype or int64), requires_grad)
 
 
 def normal(
@@ -264,7 +273,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     reached = build.scan(ops.CUMSUM, density, density.ndim - 1)
     u = random.uniform(rate.shape, rate.dtype, generator or random.default_generator(input.device))
     passed = build.less(reached, build.reshape(u, (*u.shape, 1)))
-    count = build.reduce(ops.SUM, build.cast(passed, dt.int64), (reached.ndim - 1,), keepdim=False)
+    count = build.reduce(ops.SUM, build.cast(passed, int64), (reached.ndim - 1,), keepdim=False)
     return wrap(build.cast(count, input.dtype))
 
 
@@ -272,19 +281,44 @@ def like_device(device: Any, template: TensorBase) -> Device:
     return template.device if device is None else placed(device)
 
 
-def rand_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, generator: Generator | None = None, memory_format: Any = None) -> Tensor:
+def rand_like(
+    input: Tensor,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    generator: Generator | None = None,
+    memory_format: Any = None,
+) -> Tensor:
     """Uniform on [0, 1) in the shape of `input`."""
     source = generator or random.default_generator(like_device(device, input))
     return made(random.uniform(input.node.shape, dtype or input.dtype, source), requires_grad)
 
 
-def randn_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, generator: Generator | None = None, memory_format: Any = None) -> Tensor:
+def randn_like(
+    input: Tensor,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    generator: Generator | None = None,
+    memory_format: Any = None,
+) -> Tensor:
     """Standard normal in the shape of `input`."""
     source = generator or random.default_generator(like_device(device, input))
     return made(random.normal(input.node.shape, dtype or input.dtype, source), requires_grad)
 
 
-def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+def randint_like(
+    input: Tensor,
+    low: int,
+    high: int | None = None,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
     """Whole numbers from [low, high) in the shape of `input`."""
     bottom, top = (0, low) if high is None else (low, high)
     source = random.default_generator(like_device(device, input))

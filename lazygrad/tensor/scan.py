@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from lazygrad import dtype as dt
-from lazygrad.dtype import DType
+from lazygrad.dtype import DType, bool_, int64, uint8
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
@@ -64,7 +63,7 @@ class Scan(TensorBase):
         for _ in range(n):
             size = node.shape[axis]
             high, low = narrowed(node, axis, min(1, size), size), narrowed(node, axis, 0, max(0, size - 1))
-            node = build.pointwise(ops.XOR if node.dtype is dt.bool_ else ops.SUB, high, low)
+            node = build.pointwise(ops.XOR if node.dtype is bool_ else ops.SUB, high, low)
         return wrap(node)
 
 
@@ -80,15 +79,15 @@ def log_add_exp(a: Node, b: Node) -> Node:
 def _accumulated(op: Op, node: Node, dim: int, dtype: DType | None, name: str) -> Node:
     axis = axis_of(node, dim, name)
     (node,) = float32_operands(name, node)
-    node = build.cast(node, dtype or (node.dtype if node.dtype.is_floating_point else dt.int64))
+    node = build.cast(node, dtype or (node.dtype if node.dtype.is_floating_point else int64))
     return build.scan(op, node, axis) if node.ndim else node
 
 
 def _running(op: Op, node: Node, dim: int, name: str) -> ValuesIndices:
     axis = axis_of(node, dim, name)
     if not node.ndim:
-        return ValuesIndices(wrap(node), wrap(build.const(0, dt.int64, node.device)))
-    work = build.cast(node, dt.uint8) if node.dtype is dt.bool_ else node
+        return ValuesIndices(wrap(node), wrap(build.const(0, int64, node.device)))
+    work = build.cast(node, uint8) if node.dtype is bool_ else node
     values = build.scan(op, work, axis)
     hit: Any = build.equal(work, values)
     if node.dtype.is_floating_point:

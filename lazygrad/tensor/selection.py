@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from lazygrad import dtype as dt
-from lazygrad.dtype import DType
+from lazygrad.dtype import DType, bool_, int32, int64
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
@@ -51,7 +50,9 @@ class Selection(TensorBase):
         places = build.expand(places, (*others[:axis], places.shape[axis], *others[axis:]))
         return wrap(build.gather(data, wrapped_index(places, data.shape[axis]), axis))
 
-    def scatter(self, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Tensor:
+    def scatter(
+        self, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
+    ) -> Tensor:
         """self with src (a tensor or number) put at `index` along `dim`; reduce "add" or "multiply" combine."""
         given = value if src is None else src
         mode = "set"
@@ -93,7 +94,9 @@ class Selection(TensorBase):
         """self with the slices `index` of `dim` replaced by those of source."""
         return wrap(_slices("index_copy", self.node, dim, index, source, "set"))
 
-    def index_reduce(self, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
+    def index_reduce(
+        self, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+    ) -> Tensor:
         """self with the slices of source combined at `index`: reduce is prod, mean, amax or amin."""
         axis = axis_of(self.node, dim, "index_reduce")
         full = wrap(along(_vector(index, "index_reduce"), axis, source.node.shape))
@@ -104,7 +107,10 @@ class Selection(TensorBase):
         axis = axis_of(self.node, dim, "index_fill")
         if not is_scalar(value) and value.ndim:
             raise RuntimeError(
-                at_user_line(f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s).")
+                at_user_line(
+                    "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+                    f"{value.ndim} dimension(s)."
+                )
             )
         node = _lined(self.node)
         places = wrapped_index(_vector(index, "index_fill"), node.shape[axis])
@@ -135,10 +141,12 @@ class Selection(TensorBase):
         base, where = build.expand(self.node, shape), build.expand(mask.node, shape)
         if not source.node.numel or not base.numel:
             return wrap(base)
-        flat = build.reshape(build.cast(where, dt.int64), (base.numel,))
+        flat = build.reshape(build.cast(where, int64), (base.numel,))
         order = build.shift(build.scan(ops.CUMSUM, flat, 0), -1)
         last = source.node.numel - 1
-        order = build.pointwise(ops.MAXIMUM, build.like(order, 0), build.pointwise(ops.MINIMUM, order, build.like(order, last)))
+        order = build.pointwise(
+            ops.MAXIMUM, build.like(order, 0), build.pointwise(ops.MINIMUM, order, build.like(order, last))
+        )
         picked = build.gather(_lined(source.node, flat=True), order, 0)
         return wrap(build.where(where, build.reshape(picked, shape), base))
 
@@ -161,21 +169,23 @@ class Selection(TensorBase):
             return tuple(wrap(n) for n in nonzero_nodes(self if self.node.ndim else self.reshape(1)))
         if not self.node.ndim:
             count = int(computed(self, "nonzero") != 0)
-            return wrap(build.const(0, dt.int64, self.device, (count, 0)))
+            return wrap(build.const(0, int64, self.device, (count, 0)))
         found = [build.reshape(n, (n.shape[0], 1)) for n in nonzero_nodes(self)]
         return wrap(build.concat(found, 1))
 
     def argwhere(self) -> Tensor:
         """As nonzero()."""
-        return self.nonzero()  # type: ignore[no-any-return]
+        return self.nonzero()
 
     def select_scatter(self, src: Tensor, dim: int, index: int) -> Tensor:
         """A copy of self with src at select(dim, index)."""
         copy = self.clone()
         copy.select(dim, index).copy_(src)
-        return copy  # type: ignore[no-any-return]
+        return copy
 
-    def slice_scatter(self, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
+    def slice_scatter(
+        self, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+    ) -> Tensor:
         """A copy of self with src at start:end:step of `dim`."""
         axis = axis_of(self.node, dim, "slice_scatter")
         bounds = [(0, n, 1) for n in self.node.shape]
@@ -186,7 +196,7 @@ class Selection(TensorBase):
         """A copy of self with src on a diagonal."""
         copy = self.clone()
         copy.diagonal(offset, dim1, dim2).copy_(src)
-        return copy  # type: ignore[no-any-return]
+        return copy
 
 
 # -- helpers ------------------------------------------------------------------------------------------
@@ -201,9 +211,9 @@ def _lined(node: Node, flat: bool = False) -> Node:
 
 def _index_of(index: Any, name: str) -> Node:
     check_tensor(index, name, "index")
-    if index.dtype not in (dt.int64, dt.int32):
+    if index.dtype not in (int64, int32):
         raise RuntimeError(at_user_line(f"{name}(): Expected dtype int32/int64 for index but got {index.dtype.name}"))
-    return build.cast(index.node, dt.int64)
+    return build.cast(index.node, int64)
 
 
 def _vector(index: Any, name: str) -> Node:
@@ -225,7 +235,7 @@ def _check_same_ndim(name: str, index: Node, data: Node) -> None:
 
 def _check_mask(mask: Any, name: str) -> None:
     check_tensor(mask, name, "mask")
-    if mask.dtype is not dt.bool_:
+    if mask.dtype is not bool_:
         raise RuntimeError(at_user_line(f"{name}: expected BoolTensor for mask, got {mask.dtype.name}"))
 
 
@@ -246,7 +256,8 @@ def _scattered(base: Node, dim: int, index: Any, src: Any, mode: str, name: str)
         if (i != axis and n > base.shape[i]) or n > values.shape[i]:
             raise RuntimeError(
                 at_user_line(
-                    f"{name}(): Expected index {list(places.shape)} to be no larger than self {list(base.shape)} apart from "
+                    f"{name}(): Expected index {list(places.shape)} to be no larger than self "
+                    f"{list(base.shape)} apart from "
                     f"dimension {axis} and to be no larger size than src {list(values.shape)}"
                 )
             )
@@ -285,7 +296,7 @@ def extreme_of(dtype: DType, lowest: bool) -> float:
     """The least (or greatest) value of a dtype: infinite for floating point."""
     if dtype.is_floating_point:
         return -math.inf if lowest else math.inf
-    if dtype is dt.bool_:
+    if dtype is bool_:
         return int(not lowest)
     bits = dtype.itemsize * 8
     low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if dtype.signed else (0, (1 << bits) - 1)
@@ -300,7 +311,10 @@ def _slices(name: str, base: Node, dim: int, index: Any, source: Any, mode: str,
     values, shape = source.node, base.shape
     if values.dtype is not base.dtype:
         raise RuntimeError(
-            at_user_line(f"{name}(): self and source expected to have the same dtype, but got (self) {base.dtype.name} and (source) {values.dtype.name}")
+            at_user_line(
+                f"{name}(): self and source expected to have the same dtype, but got (self) "
+                f"{base.dtype.name} and (source) {values.dtype.name}"
+            )
         )
     base, values = _lined(base), _lined(values)
     expected = (*base.shape[:axis], places.shape[0], *base.shape[axis + 1 :])
@@ -321,15 +335,17 @@ def _slices(name: str, base: Node, dim: int, index: Any, source: Any, mode: str,
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """int64 (..., num_classes): 1 at the class, 0 elsewhere. Without num_classes the classes are counted now."""
     check_tensor(tensor, "one_hot", "tensor")
-    if tensor.dtype is not dt.int64:
-        raise RuntimeError(at_user_line(f"one_hot is only applicable to index tensor of type LongTensor, got {tensor.dtype.name}"))
+    if tensor.dtype is not int64:
+        raise RuntimeError(
+            at_user_line(f"one_hot is only applicable to index tensor of type LongTensor, got {tensor.dtype.name}")
+        )
     if num_classes == -1:
         if not tensor.numel():
             raise RuntimeError(at_user_line("Can not infer total number of classes from empty tensor."))
         num_classes = int(computed(tensor, "one_hot").max()) + 1
     node = build.reshape(tensor.node, (*tensor.node.shape, 1))
     classes = positions(node, node.ndim - 1, (*tensor.node.shape, num_classes))
-    return wrap(build.cast(build.equal(node, classes), dt.int64))
+    return wrap(build.cast(build.equal(node, classes), int64))
 
 
 __all__ = ["Selection", "extreme_of", "one_hot"]

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazygrad import dtype as dt
-from lazygrad.dtype import DType
+from lazygrad.dtype import DType, float32, float64, int64
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _numbers(*values: Any) -> list[Any]:
-    return [v.item() if isinstance(v, TensorBase) else v for v in values]  # type: ignore[attr-defined]
+    return [v.item() if isinstance(v, TensorBase) else v for v in values]
 
 
 def arange(
@@ -45,12 +44,12 @@ def arange(
     count = -((start - end) // step) if whole else math.ceil((end - start) / step)
     node = build.iota(int(count), placed(device))
     if not whole:
-        node = build.cast(node, dt.float64)
+        node = build.cast(node, float64)
     if step != 1:
         node = build.scale(node, step)
     if start != 0:
         node = build.shift(node, start)
-    found = dtype or (dt.int64 if whole else get_default_dtype())
+    found = dtype or (int64 if whole else get_default_dtype())
     return made(build.cast(node, found), requires_grad)
 
 
@@ -84,7 +83,7 @@ def _spaced(start: float, end: float, steps: int, dtype: DType, device: Any) -> 
     """Counted from the nearer end, so that both are exact."""
     if steps < 0:
         raise RuntimeError(at_user_line("number of steps must be non-negative"))
-    wide = dt.float64 if dtype is dt.float64 or not dtype.is_floating_point else dt.float32
+    wide = float64 if dtype is float64 or not dtype.is_floating_point else float32
     place = build.cast(build.iota(steps, placed(device)), wide)
     if steps == 1:
         return build.like(place, start)
@@ -94,7 +93,9 @@ def _spaced(start: float, end: float, steps: int, dtype: DType, device: Any) -> 
     return build.where(build.less(place, build.like(place, steps // 2)), up, down)
 
 
-def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def eye(
+    n: int, m: int | None = None, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """1 on the diagonal of an n x m matrix, 0 elsewhere."""
     columns = n if m is None else m
     if n < 0 or columns < 0:
@@ -104,12 +105,12 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any
     return made(build.cast(build.equal(down, across), dtype or get_default_dtype()), requires_grad)
 
 
-def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: Any = "cpu") -> Tensor:
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType = int64, device: Any = "cpu") -> Tensor:
     """(2, n): the rows and columns of the lower triangle of a row x col matrix, row by row."""
     return made(from_array(np.stack(np.tril_indices(row, offset, col)), placed(device), dtype))
 
 
-def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType = dt.int64, device: Any = "cpu") -> Tensor:
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType = int64, device: Any = "cpu") -> Tensor:
     """(2, n): the rows and columns of the upper triangle of a row x col matrix, row by row."""
     return made(from_array(np.stack(np.triu_indices(row, offset, col)), placed(device), dtype))
 
@@ -150,4 +151,14 @@ def _cosine_window(length: int, periodic: bool, alpha: float, beta: float, dtype
     return made(build.cast(build.shift(build.scale(build.pointwise(ops.COS, angle), -beta), alpha), found))
 
 
-__all__ = ["arange", "eye", "hamming_window", "hann_window", "linspace", "logspace", "tril_indices", "triu_indices", "vander"]
+__all__ = [
+    "arange",
+    "eye",
+    "hamming_window",
+    "hann_window",
+    "linspace",
+    "logspace",
+    "tril_indices",
+    "triu_indices",
+    "vander",
+]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from lazygrad import dtype as dt
+from lazygrad.dtype import bool_, float32, float64, int32, int64, uint8
+from lazygrad.dtype import promote as promote_types
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
@@ -34,7 +35,7 @@ class Sorting(TensorBase):
 
     def msort(self) -> Tensor:
         """The values sorted along dimension 0."""
-        return self.sort(0).values  # type: ignore[no-any-return]
+        return self.sort(0).values
 
     def topk(self, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
         """The k largest (or smallest) along `dim`, in order. RuntimeError where there aren't k."""
@@ -42,7 +43,9 @@ class Sorting(TensorBase):
         count = int(k.__index__())
         size = self.node.shape[axis] if self.node.ndim else 1
         if not 0 <= count <= size:
-            raise RuntimeError(at_user_line(f"selected index k out of range: k is {count}, dimension {axis} has size {size}"))
+            raise RuntimeError(
+                at_user_line(f"selected index k out of range: k is {count}, dimension {axis} has size {size}")
+            )
         order = order_of(self.node, axis, largest)
         if self.node.ndim:
             order = narrowed(order, axis, 0, count)
@@ -53,7 +56,9 @@ class Sorting(TensorBase):
         axis = axis_of(self.node, dim, "kthvalue")
         size = self.node.shape[axis] if self.node.ndim else 1
         if not 1 <= k <= size:
-            raise RuntimeError(at_user_line(f"kthvalue(): selected number k out of range for dimension {axis}: {k} of {size}"))
+            raise RuntimeError(
+                at_user_line(f"kthvalue(): selected number k out of range for dimension {axis}: {k} of {size}")
+            )
         order = order_of(self.node, axis, False)
         return _one(self.node, axis, narrowed(order, axis, k - 1, k) if order.ndim else order, keepdim)
 
@@ -69,12 +74,12 @@ class Sorting(TensorBase):
         """The most frequent value along `dim` (the smallest of equally frequent ones) and its last index."""
         node = self.node
         if not node.ndim:
-            return ValuesIndices(wrap(node), wrap(build.const(0, dt.int64, node.device)))
+            return ValuesIndices(wrap(node), wrap(build.const(0, int64, node.device)))
         axis = axis_of(node, dim, "mode")
         order = order_of(node, axis, False)
         values = build.gather(node, order, axis)
         place = positions(node, axis)
-        before = build.const(True, dt.bool_, node.device, narrowed(values, axis, 0, 1).shape)
+        before = build.const(True, bool_, node.device, narrowed(values, axis, 0, 1).shape)
         size = node.shape[axis]
         changed = build.pointwise(ops.NE, narrowed(values, axis, 1, size), narrowed(values, axis, 0, size - 1))
         starts = build.concat([before, changed], axis)
@@ -83,11 +88,15 @@ class Sorting(TensorBase):
         best = build.reduce(ops.ARGMAX, length, (axis,))
         return _one(node, axis, build.gather(order, best, axis), keepdim)
 
-    def quantile(self, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear") -> Tensor:
+    def quantile(
+        self, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+    ) -> Tensor:
         """The q-quantiles (0 <= q <= 1) along `dim`, of everything without it; NaN where there is one."""
         return _quantile(self, q, dim, keepdim, interpolation, ignore_nan=False)
 
-    def nanquantile(self, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear") -> Tensor:
+    def nanquantile(
+        self, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+    ) -> Tensor:
         """The q-quantiles of what isn't NaN."""
         return _quantile(self, q, dim, keepdim, interpolation, ignore_nan=True)
 
@@ -96,8 +105,8 @@ class Sorting(TensorBase):
 def order_of(node: Node, axis: int, descending: bool) -> Node:
     """The indices of a stable sort. Descending: the flip of an ascending sort of the flipped line."""
     if not node.ndim:
-        return build.const(0, dt.int64, node.device)
-    keys = build.detach(build.cast(node, dt.uint8) if node.dtype is dt.bool_ else node)
+        return build.const(0, int64, node.device)
+    keys = build.detach(build.cast(node, uint8) if node.dtype is bool_ else node)
     if not descending:
         return build.argsort(keys, axis)
     found = build.flip(build.argsort(build.flip(keys, (axis,)), axis), (axis,))
@@ -120,8 +129,8 @@ def _one(node: Node, axis: int, index: Node, keepdim: bool) -> ValuesIndices:
 def _nan_count(node: Node, axis: int) -> Node:
     if not node.dtype.is_floating_point:
         shape = tuple(1 if i == axis else n for i, n in enumerate(node.shape))
-        return build.const(0, dt.int64, node.device, shape)
-    return build.reduce(ops.SUM, build.cast(build.pointwise(ops.ISNAN, node), dt.int64), (axis,))
+        return build.const(0, int64, node.device, shape)
+    return build.reduce(ops.SUM, build.cast(build.pointwise(ops.ISNAN, node), int64), (axis,))
 
 
 def _median(tensor: TensorBase, dim: int | None, keepdim: bool, ignore_nan: bool) -> Any:
@@ -132,7 +141,7 @@ def _median(tensor: TensorBase, dim: int | None, keepdim: bool, ignore_nan: bool
         return _median_along(flat, 0, False, ignore_nan).values
     axis = axis_of(tensor.node, dim, "median")
     if not tensor.node.ndim:
-        return ValuesIndices(wrap(tensor.node), wrap(build.const(0, dt.int64, tensor.device)))
+        return ValuesIndices(wrap(tensor.node), wrap(build.const(0, int64, tensor.device)))
     if not tensor.node.shape[axis]:
         raise IndexError(at_user_line(f"median(): Expected reduction dim {axis} to have non-zero size."))
     return _median_along(tensor.node, axis, keepdim, ignore_nan)
@@ -145,7 +154,9 @@ def _median_along(node: Node, axis: int, keepdim: bool, ignore_nan: bool) -> Val
     middle = build.like(nans, (size - 1) // 2)
     if ignore_nan:
         valid = build.sub(build.like(nans, max(size - 1, 0)), nans)
-        middle = build.pointwise(ops.MAXIMUM, build.like(nans, 0), build.pointwise(ops.FLOORDIV, valid, build.like(nans, 2)))
+        middle = build.pointwise(
+            ops.MAXIMUM, build.like(nans, 0), build.pointwise(ops.FLOORDIV, valid, build.like(nans, 2))
+        )
     else:  # the first NaN in order of position: torch's answer where there is one
         first_nan = build.sub(build.like(nans, size), nans)
         middle = build.where(build.equal(nans, build.like(nans, 0)), middle, first_nan)
@@ -157,11 +168,14 @@ INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 def _quantile(tensor: Any, q: Any, dim: int | None, keepdim: bool, interpolation: str, ignore_nan: bool) -> Tensor:
     node = tensor.node
-    if node.dtype not in (dt.float32, dt.float64):
+    if node.dtype not in (float32, float64):
         raise RuntimeError(at_user_line("quantile() input tensor must be either float or double dtype"))
     if interpolation not in INTERPOLATIONS:
         raise RuntimeError(
-            at_user_line(f"quantile() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {interpolation}")
+            at_user_line(
+                "quantile() interpolation must be one of linear, lower, higher, midpoint or nearest, "
+                f"but got {interpolation}"
+            )
         )
     if not node.numel:
         raise RuntimeError(at_user_line("quantile() input tensor must be non-empty"))
@@ -181,7 +195,9 @@ def _quantile(tensor: Any, q: Any, dim: int | None, keepdim: bool, interpolation
     line = moved_last(node, axis)
     values = build.gather(line, order_of(line, line.ndim - 1, False), line.ndim - 1)
     nans = _nan_count(values, values.ndim - 1)
-    last = build.cast(build.sub(build.like(nans, values.shape[-1] - 1), nans if ignore_nan else build.like(nans, 0)), node.dtype)
+    last = build.cast(
+        build.sub(build.like(nans, values.shape[-1] - 1), nans if ignore_nan else build.like(nans, 0)), node.dtype
+    )
     rank = build.mul(build.reshape(points, (1,) * (values.ndim - 1) + points.shape), last)
     rank = build.expand(rank, (*values.shape[:-1], points.shape[0]))
     if ignore_nan:
@@ -203,10 +219,10 @@ def _interpolated(values: Node, rank: Node, interpolation: str) -> Node:
     axis = values.ndim - 1
     if interpolation in ("lower", "higher", "nearest"):
         op = {"lower": ops.FLOOR, "higher": ops.CEIL, "nearest": ops.ROUND}[interpolation]
-        return build.gather(values, build.cast(build.pointwise(op, rank), dt.int64), axis)
+        return build.gather(values, build.cast(build.pointwise(op, rank), int64), axis)
     floor = build.pointwise(ops.FLOOR, rank)
-    low = build.gather(values, build.cast(floor, dt.int64), axis)
-    high = build.gather(values, build.cast(build.pointwise(ops.CEIL, rank), dt.int64), axis)
+    low = build.gather(values, build.cast(floor, int64), axis)
+    high = build.gather(values, build.cast(build.pointwise(ops.CEIL, rank), int64), axis)
     weight = build.like(rank, 0.5) if interpolation == "midpoint" else build.sub(rank, floor)
     return build.add(low, build.mul(weight, build.sub(high, low)))
 
@@ -230,7 +246,7 @@ def searchsorted(
     if is_scalar(input):
         input = wrap(build.const(input, result_type(sorted_sequence, input), lines.device))
     node = input.node
-    dtype = dt.promote(lines.dtype, node.dtype)
+    dtype = promote_types(lines.dtype, node.dtype)
     lines, node = build.cast(lines, dtype), build.cast(node, dtype)
     shape = node.shape
     if lines.ndim == 1:
@@ -238,19 +254,20 @@ def searchsorted(
     elif lines.shape[:-1] != node.shape[:-1]:
         raise RuntimeError(
             at_user_line(
-                "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries "
+                "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 "
+                "dimensions of boundaries "
                 f"tensor and input value tensor must match, but we got boundaries tensor {list(lines.shape)} and input "
                 f"value tensor {list(node.shape)}"
             )
         )
     found = build.reshape(bisect(lines, node, after), shape)
-    return wrap(build.cast(found, dt.int32) if out_int32 else found)
+    return wrap(build.cast(found, int32) if out_int32 else found)
 
 
 def bisect(lines: Node, values: Node, after: bool) -> Node:
     """Binary search along the last axis of `lines`: log2(n) gathers, no loop on the host. NaN is greatest."""
     size, axis = lines.shape[-1], lines.ndim - 1
-    low = build.const(0, dt.int64, values.device, values.shape)
+    low = build.const(0, int64, values.device, values.shape)
     if not size:
         return low
     high = build.like(low, size)
@@ -278,7 +295,9 @@ def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right:
     """searchsorted with the arguments turned round: the bucket each input falls in."""
     check_tensor(boundaries, "bucketize", "boundaries")
     if boundaries.ndim != 1:
-        raise RuntimeError(at_user_line(f"bucketize(): boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})"))
+        raise RuntimeError(
+            at_user_line(f"bucketize(): boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})")
+        )
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 

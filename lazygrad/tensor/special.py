@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from lazygrad import dtype as dt
+from lazygrad.dtype import bool_, float64
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
@@ -35,7 +35,9 @@ class Special(TensorBase):
     def lerp(self, end: Tensor, weight: Operand) -> Tensor:
         """self + weight * (end - self), from the nearer end as torch computes it."""
         if end.dtype is not self.dtype:
-            raise RuntimeError(at_user_line(f"expected dtype {self.dtype.name} for `end` but got dtype {end.dtype.name}"))
+            raise RuntimeError(
+                at_user_line(f"expected dtype {self.dtype.name} for `end` but got dtype {end.dtype.name}")
+            )
         w = node_of(weight, self.dtype, self.device, "lerp")
         a, b = self.node, end.node
         distance = build.sub(b, a)
@@ -94,8 +96,8 @@ class Special(TensorBase):
         equal = self.eq(other)
         if equal_nan and self.dtype.is_floating_point:
             equal = equal.logical_or(self.isnan().logical_and(other.isnan()))
-        work = self if self.dtype.is_floating_point else self.to(dt.float64)
-        them = other if other.dtype.is_floating_point else other.to(dt.float64)
+        work: Any = self if self.dtype.is_floating_point else self.to(float64)
+        them: Any = other if other.dtype.is_floating_point else other.to(float64)
         near = work.sub(them).abs().le(them.abs().mul(rtol).add(atol))
         return equal.logical_or(near.logical_and(them.isfinite()).logical_and(work.isfinite()))
 
@@ -116,7 +118,7 @@ class Special(TensorBase):
         return self.eq(-math.inf)
 
     def isreal(self) -> Tensor:
-        return wrap(build.const(True, dt.bool_, self.device, self.node.shape))
+        return wrap(build.const(True, bool_, self.device, self.node.shape))
 
     def isin(self, test_elements: Operand) -> Tensor:
         """Whether each element is among test_elements."""
@@ -129,7 +131,7 @@ class Special(TensorBase):
 
     def logit(self, eps: float | None = None) -> Tensor:
         """log(x / (1 - x)), x clamped to [eps, 1 - eps] where eps is given."""
-        x = self if self.dtype.is_floating_point else self.to(get_default_dtype())
+        x: Any = self if self.dtype.is_floating_point else self.to(get_default_dtype())
         if eps is not None:
             x = x.clamp(eps, 1 - eps)
         return x.div(x.rsub(1)).log()
@@ -175,7 +177,7 @@ class Special(TensorBase):
         """Whether the sign bit is set: True for -0.0."""
         node = self.node
         if not node.dtype.is_floating_point:
-            return self.lt(0) if node.dtype.is_signed else wrap(build.const(False, dt.bool_, node.device, node.shape))
+            return self.lt(0) if node.dtype.is_signed else wrap(build.const(False, bool_, node.device, node.shape))
         sign = build.pointwise(ops.COPYSIGN, build.like(build.detach(node), 1), build.detach(node))
         return wrap(build.less(sign, build.like(sign, 0)))
 
@@ -187,7 +189,7 @@ class Special(TensorBase):
 
     def positive(self) -> Tensor:
         """Itself. RuntimeError for bools."""
-        if self.dtype is dt.bool_:
+        if self.dtype is bool_:
             raise RuntimeError(at_user_line("The `+` operator, on a bool tensor is not supported."))
         return self  # type: ignore[return-value]
 
@@ -196,7 +198,7 @@ class Special(TensorBase):
         total: Any = self.mul(0).add(p * (p - 1) / 4 * math.log(math.pi))
         for i in range(p):
             total = total.add(self.sub(i / 2).lgamma())
-        return total  # type: ignore[no-any-return]
+        return total
 
     def polygamma(self, n: int) -> Tensor:
         """The n-th derivative of digamma."""
@@ -231,7 +233,7 @@ def _float_type(*operands: Any) -> Any:
 def _integers(a: Any, b: Any, name: str) -> tuple[Node, Node]:
     dtype = result_type(a, b)
     if not dtype.is_integer:
-        raise NotImplementedError(at_user_line(f'"{name}" not implemented for \'{dtype.name}\''))
+        raise NotImplementedError(at_user_line(f"\"{name}\" not implemented for '{dtype.name}'"))
     device = device_of((a, b))
     pair = build.pointwise(ops.ADD, node_of(a, dtype, device), node_of(b, dtype, device)).shape
     return build.expand(node_of(a, dtype, device), pair), build.expand(node_of(b, dtype, device), pair)
@@ -270,7 +272,7 @@ def xlogy(input: Operand, other: Operand) -> Tensor:
 def float_power(input: Operand, exponent: Operand) -> Tensor:
     """input ** exponent in float64."""
     device = device_of((input, exponent))
-    return wrap(build.pointwise(ops.POW, node_of(input, dt.float64, device), node_of(exponent, dt.float64, device)))
+    return wrap(build.pointwise(ops.POW, node_of(input, float64, device), node_of(exponent, float64, device)))
 
 
 def polygamma(n: int, input: Tensor) -> Tensor:
@@ -282,7 +284,7 @@ def power(input: Operand, exponent: Operand) -> Tensor:
     """input ** exponent; either may be a number."""
     if is_scalar(input):
         return wrap(pointwise(ops.POW, input, exponent))
-    return input.pow(exponent)  # type: ignore[no-any-return]
+    return input.pow(exponent)
 
 
 def isin(elements: Operand, test_elements: Operand, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
@@ -291,7 +293,7 @@ def isin(elements: Operand, test_elements: Operand, *, assume_unique: bool = Fal
     mine, tests = node_of(elements, dtype, device), node_of(test_elements, dtype, device)
     hits = build.equal(build.reshape(mine, (*mine.shape, 1)), build.reshape(tests, (1,) * mine.ndim + (tests.numel,)))
     if not tests.numel:
-        found = build.const(False, dt.bool_, device, mine.shape)
+        found = build.const(False, bool_, device, mine.shape)
     else:
         found = build.reduce(ops.MAX, hits, (hits.ndim - 1,), keepdim=False)
     return wrap(build.logical_not(found) if invert else found)

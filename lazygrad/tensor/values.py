@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from lazygrad import dtype as dt
 from lazygrad.config import current
 from lazygrad.device import Device
-from lazygrad.dtype import DType
+from lazygrad.dtype import DType, int64
 from lazygrad.errors import show_line, user_line
 from lazygrad.ir import build
 from lazygrad.ir.node import Node
@@ -20,7 +19,10 @@ from lazygrad.tensor.core import TensorBase
 def computed(tensor: TensorBase, name: str) -> Any:
     """The NumPy or CuPy array of a tensor, computed now because `name` must know it."""
     if current().debug >= 1:
-        print(f"lazygrad: {name} computes its input now: its shape depends on values ({show_line(user_line())})", file=sys.stderr)
+        print(
+            f"lazygrad: {name} computes its input now: its shape depends on values ({show_line(user_line())})",
+            file=sys.stderr,
+        )
     return tensor._buffer().read()
 
 
@@ -34,4 +36,4 @@ def leaf_of(array: Any, dtype: DType, device: Device) -> Node:
 def nonzero_nodes(tensor: TensorBase) -> list[Node]:
     """One int64 index vector for each dimension: where the tensor isn't zero."""
     array = computed(tensor, "nonzero")
-    return [leaf_of(found, dt.int64, tensor.device) for found in array.nonzero()]
+    return [leaf_of(found, int64, tensor.device) for found in array.nonzero()]

@@ -86,14 +86,28 @@ UNIQUE = fixed([2, 0, 1, -3], "int64")
 
 CASES = [
     *(case(f"read-{name}", f, S, INDEX) for name, f in READS.items()),
-    case("read-types", lambda T, x, i: (x[i], x[1:, None, ::2], x[x > 0], x[i, i]), S, INDEX, dtypes=ALL, gradient=False),
+    case(
+        "read-types", lambda T, x, i: (x[i], x[1:, None, ::2], x[x > 0], x[i, i]), S, INDEX, dtypes=ALL, gradient=False
+    ),
     *(case(f"write-{name}", written(text, 7.5), S, UNIQUE) for name, text in WRITES.items()),
     *(
         case(f"write-{name}-tensor", written(WRITES[name], lambda T, v: v), S, UNIQUE, shape)
         for name, shape in {
-            "int": (4, 5), "slice": (1, 3, 5), "step": (1,), "none": (3, 5), "ellipsis": (4,), "tensor": (2, 4, 5),
-            "tensor-mid": (3, 1, 5), "tensors": (5,), "apart": (2, 1), "0d": (1, 1, 4, 5), "0d-mid": (4,), "list": (),
-            "mask-1d": (2, 4, 5), "all": (5,), "mask-mid": (3, 5),
+            "int": (4, 5),
+            "slice": (1, 3, 5),
+            "step": (1,),
+            "none": (3, 5),
+            "ellipsis": (4,),
+            "tensor": (2, 4, 5),
+            "tensor-mid": (3, 1, 5),
+            "tensors": (5,),
+            "apart": (2, 1),
+            "0d": (1, 1, 4, 5),
+            "0d-mid": (4,),
+            "list": (),
+            "mask-1d": (2, 4, 5),
+            "all": (5,),
+            "mask-mid": (3, 5),
         }.items()
     ),  # fmt: skip
     case("write-mask-values", written("x[T.tensor([True, False, True])]", lambda T, v: v[:2]), S, UNIQUE, (2, 4, 5)),
@@ -102,37 +116,97 @@ CASES = [
     case("gather", lambda T, x, i: (x.gather(1, i), T.gather(x, 0, i)), (3, 4), ints(3, 3, below=3), dtypes=ALL),
     case("gather-one", lambda T, x, i: x.gather(-1, i), (3, 4), ints(3, 1, below=4)),
     case("gather-0d", lambda T, x, i: x.gather(0, i), (), fixed(0, "int64")),
-    case("take_along_dim", lambda T, x, i: (x.take_along_dim(i, 1), T.take_along_dim(x, i)), (3, 4), ints(1, 2, below=4)),
+    case(
+        "take_along_dim", lambda T, x, i: (x.take_along_dim(i, 1), T.take_along_dim(x, i)), (3, 4), ints(1, 2, below=4)
+    ),
     case("scatter", lambda T, x, s: x.scatter(1, T.tensor([[0, 2], [1, 3], [3, 0]]), s), (3, 4), (3, 2), dtypes=ALL),
     case("scatter-part", lambda T, x, s: x.scatter(0, T.tensor([[0, 2], [1, 0]]), s), (3, 4), (3, 3), gradient=False),
     case("scatter-value", lambda T, x: x.scatter(1, T.tensor([[0, 2], [1, 3], [3, 0]]), 1.5), (3, 4)),
-    case("scatter-reduce", lambda T, x: x.scatter(1, T.tensor([[0], [1], [3]]), 2.0, reduce="multiply"), (3, 4), gradient=False),
+    case(
+        "scatter-reduce",
+        lambda T, x: x.scatter(1, T.tensor([[0], [1], [3]]), 2.0, reduce="multiply"),
+        (3, 4),
+        gradient=False,
+    ),
     case("scatter_add", lambda T, x, i, s: x.scatter_add(1, i, s), (3, 4), ints(3, 6, below=4), (3, 6)),
     *(
-        case(f"scatter_reduce-{r}-{s}", lambda T, x, i, v, r=r, s=s: x.scatter_reduce(1, i, v, r, include_self=s), (3, 4), ints(3, 6, below=3), (3, 6), second=r == "sum", dtypes=("float32", "int64"))
+        case(
+            f"scatter_reduce-{r}-{s}",
+            lambda T, x, i, v, r=r, s=s: x.scatter_reduce(1, i, v, r, include_self=s),
+            (3, 4),
+            ints(3, 6, below=3),
+            (3, 6),
+            second=r == "sum",
+            dtypes=("float32", "int64"),
+        )
         for r in ("sum", "prod", "mean", "amax", "amin")
         for s in (True, False)
     ),
     case("index_select", lambda T, x, i: (x.index_select(1, i), T.index_select(x, 0, i)), S, ints(4, below=3)),
-    case("index_add", lambda T, x, i, s: (x.index_add(1, i, s), x.index_add(1, i, s, alpha=2)), S, ints(6, below=4), (3, 6, 5)),
+    case(
+        "index_add",
+        lambda T, x, i, s: (x.index_add(1, i, s), x.index_add(1, i, s, alpha=2)),
+        S,
+        ints(6, below=4),
+        (3, 6, 5),
+    ),
     case("index_copy", lambda T, x, s: x.index_copy(1, T.tensor([2, 0]), s), S, (3, 2, 5)),
     case("index_copy-one", lambda T, x, s: x.index_copy(2, T.tensor([3]), s), S, (3, 4, 1)),
     case("index_fill", lambda T, x: (x.index_fill(1, T.tensor([2, 0]), 3.0), x.index_fill(0, T.tensor([-1]), 1)), S),
-    case("index_put", lambda T, x, i, v: (x.index_put((i,), v[0], accumulate=True), x.index_put((T.tensor([0, 2]),), v[0, :2])), S, INDEX, (1, 4, 4, 5)),
-    case("masked_fill", lambda T, x, m: (x.masked_fill(m, 2.0), x.masked_fill(m[0], -1)), (3, 4), mask(3, 4), dtypes=("float32", "int64")),
+    case(
+        "index_put",
+        lambda T, x, i, v: (x.index_put((i,), v[0], accumulate=True), x.index_put((T.tensor([0, 2]),), v[0, :2])),
+        S,
+        INDEX,
+        (1, 4, 4, 5),
+    ),
+    case(
+        "masked_fill",
+        lambda T, x, m: (x.masked_fill(m, 2.0), x.masked_fill(m[0], -1)),
+        (3, 4),
+        mask(3, 4),
+        dtypes=("float32", "int64"),
+    ),
     case("masked_select", lambda T, x, m: (x.masked_select(m), T.masked_select(x, m[0])), (3, 4), mask(3, 4)),
     case("masked_scatter", lambda T, x, m, s: x.masked_scatter(m, s), (3, 4), mask(3, 4), (4, 4)),
     case("take", lambda T, x: (x.take(T.tensor([[0, -1], [5, 11]])), T.take(x, T.tensor(3))), (3, 4)),
     case("put", lambda T, x, s: x.clone().put_(T.tensor([0, 5]), s), (3, 4), (2,)),
-    case("nonzero", lambda T, x: (x.nonzero(), T.argwhere(x), *T.nonzero(x, as_tuple=True), *T.where(x)), mask(3, 4), gradient=False),
+    case(
+        "nonzero",
+        lambda T, x: (x.nonzero(), T.argwhere(x), *T.nonzero(x, as_tuple=True), *T.where(x)),
+        mask(3, 4),
+        gradient=False,
+    ),
     case("nonzero-0d", lambda T, x: (x.nonzero(), T.tensor(1.0).nonzero()), mask(), gradient=False),
     case("one_hot", lambda T, i: _one_hot(T)(i, 5), ints(2, 3, below=5), gradient=False),
     case("one_hot-counted", lambda T, i: _one_hot(T)(i), ints(7, below=4), gradient=False),
-    case("where", lambda T, m, x, y: (T.where(m, x, y), T.where(m, x, 0.0), T.where(m, 1.0, x), x.where(m, y)), mask(3, 4), (3, 4), (4,)),
-    case("where-promote", lambda T, m, x: (T.where(m, x, 1), T.where(m, x.long(), 1.5), T.where(m, 1, 2)), mask(3, 4), (3, 4), gradient=False),
-    case("select_scatter", lambda T, x, s: (x.select_scatter(s, 1, 2), T.slice_scatter(x, s[:, None], 1, 1, 2)), S, (3, 5)),
+    case(
+        "where",
+        lambda T, m, x, y: (T.where(m, x, y), T.where(m, x, 0.0), T.where(m, 1.0, x), x.where(m, y)),
+        mask(3, 4),
+        (3, 4),
+        (4,),
+    ),
+    case(
+        "where-promote",
+        lambda T, m, x: (T.where(m, x, 1), T.where(m, x.long(), 1.5), T.where(m, 1, 2)),
+        mask(3, 4),
+        (3, 4),
+        gradient=False,
+    ),
+    case(
+        "select_scatter",
+        lambda T, x, s: (x.select_scatter(s, 1, 2), T.slice_scatter(x, s[:, None], 1, 1, 2)),
+        S,
+        (3, 5),
+    ),
     case("diagonal_scatter", lambda T, x, s: x.diagonal_scatter(s, 1), (3, 4), (3,)),
-    case("isin", lambda T, x: (T.isin(x, T.tensor([1, 3])), T.isin(x, 2), T.isin(x, T.tensor([1]), invert=True)), ints(3, 4, below=5), gradient=False),
+    case(
+        "isin",
+        lambda T, x: (T.isin(x, T.tensor([1, 3])), T.isin(x, 2), T.isin(x, T.tensor([1]), invert=True)),
+        ints(3, 4, below=5),
+        gradient=False,
+    ),
     case("len-iter", lambda T, x: (len(x), *list(x), 1.0 in x), (3, 4), gradient=False),
 ]
 

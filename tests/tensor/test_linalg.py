@@ -22,7 +22,16 @@ EQUATIONS = [
 ]  # fmt: skip
 
 CASES = [
-    *(case(f"matmul-{a}-{b}".replace(" ", ""), lambda T, x, y: (x @ y, T.matmul(x, y)), a, b, dtypes=("float32", "float64", "float16", "bfloat16", "int64")) for a, b in MATMULS),
+    *(
+        case(
+            f"matmul-{a}-{b}".replace(" ", ""),
+            lambda T, x, y: (x @ y, T.matmul(x, y)),
+            a,
+            b,
+            dtypes=("float32", "float64", "float16", "bfloat16", "int64"),
+        )
+        for a, b in MATMULS
+    ),
     *(case(f"einsum-{e[0]}".replace(" ", ""), lambda T, *xs, e=e: T.einsum(e[0], *xs), *e[1:]) for e in EQUATIONS),
     case("einsum-sublist", lambda T, x, y: T.einsum(x, [0, 1], y, [1, 2], [0, 2]), (2, 3), (3, 4)),
     case("mm", lambda T, x, y: (x.mm(y), T.mm(x, y)), (2, 3), (3, 4)),
@@ -32,12 +41,20 @@ CASES = [
     case("outer", lambda T, x, y: T.outer(x, y), (2,), (3,), dtypes=("float32", "int64", "bool")),
     case("inner", lambda T, x, y: T.inner(x, y), (2, 3), (4, 5, 3)),
     case("inner-0d", lambda T, x, y: T.inner(x, y), (2, 3), ()),
-    case("addmm", lambda T, c, x, y: (T.addmm(c, x, y), c.addmm(x, y, beta=0.5, alpha=2), T.addmm(c, x, y, beta=0)), (4,), (2, 3), (3, 4)),
+    case(
+        "addmm",
+        lambda T, c, x, y: (T.addmm(c, x, y), c.addmm(x, y, beta=0.5, alpha=2), T.addmm(c, x, y, beta=0)),
+        (4,),
+        (2, 3),
+        (3, 4),
+    ),
     case("addmv", lambda T, c, x, y: T.addmv(c, x, y), (2,), (2, 3), (3,)),
     case("addr", lambda T, c, x, y: T.addr(c, x, y, beta=2), (2, 3), (2,), (3,)),
     case("baddbmm", lambda T, c, x, y: T.baddbmm(c, x, y, alpha=3), (5, 1, 4), (5, 2, 3), (5, 3, 4)),
     case("addbmm", lambda T, c, x, y: T.addbmm(c, x, y), (2, 4), (5, 2, 3), (5, 3, 4)),
-    case("tensordot", lambda T, x, y: (T.tensordot(x, y, 1), T.tensordot(x, y, ([2, 0], [0, 1]))), (2, 3, 4), (4, 2, 5)),
+    case(
+        "tensordot", lambda T, x, y: (T.tensordot(x, y, 1), T.tensordot(x, y, ([2, 0], [0, 1]))), (2, 3, 4), (4, 2, 5)
+    ),
     case("tensordot-0", lambda T, x, y: T.tensordot(x, y, 0), (2,), (3, 1)),
     case("kron", lambda T, x, y: (T.kron(x, y), T.kron(x[0], y)), (2, 3), (4, 2)),
     case("cross", lambda T, x, y: (T.linalg.cross(x, y), T.cross(x, y, dim=1)), (2, 3), (2, 3)),

@@ -101,8 +101,20 @@ CASES = [
     case("meshgrid-xy", lambda T, x, y: T.meshgrid(x, y, indexing="xy"), (2,), (3,)),
     case("cartesian_prod", lambda T, x, y: T.cartesian_prod(x, y), (2,), (3,)),
     case("combinations", lambda T, x: (T.combinations(x), T.combinations(x, 2, True)), (4,), gradient=False),
-    case("size", lambda T, x: (x.size(), x.size(1), x.dim(), x.numel(), x.nelement(), x.stride()), S, gradient=False, strided=False),
-    case("about", lambda T, x: (x.is_floating_point(), x.element_size(), x.type(), x.is_cuda), S, dtypes=ALL, gradient=False),
+    case(
+        "size",
+        lambda T, x: (x.size(), x.size(1), x.dim(), x.numel(), x.nelement(), x.stride()),
+        S,
+        gradient=False,
+        strided=False,
+    ),
+    case(
+        "about",
+        lambda T, x: (x.is_floating_point(), x.element_size(), x.type(), x.is_cuda),
+        S,
+        dtypes=ALL,
+        gradient=False,
+    ),
 ]
 
 

@@ -24,7 +24,12 @@ ANY_SHAPE = [
     case("all", lambda T, x: (x.all(), x.any(), x.all(-1), x.any(0, True)), (), dtypes=ALL),
     case("count_nonzero", lambda T, x: (x.count_nonzero(), T.count_nonzero(x, 0)), (), dtypes=ALL),
     case("logsumexp", lambda T, x: (x.logsumexp(-1), T.logsumexp(x, 0, keepdim=True)), (), dtypes=FLOATS),
-    case("norm", lambda T, x: (x.norm(), x.norm(1), x.norm(math.inf), x.norm(3, -1), x.norm(2, 0, True)), (), dtypes=FLOATS),
+    case(
+        "norm",
+        lambda T, x: (x.norm(), x.norm(1), x.norm(math.inf), x.norm(3, -1), x.norm(2, 0, True)),
+        (),
+        dtypes=FLOATS,
+    ),
     case("cumsum", lambda T, x: x.cumsum(-1), (), dtypes=ALL),
     case("cumprod", lambda T, x: T.cumprod(x, 0), (), dtypes=ALL, tolerance=4),
     case("cummax", lambda T, x: (*x.cummax(-1), *x.cummin(0)), (), dtypes=REAL),
@@ -52,15 +57,26 @@ CASES = [
     case("nan-sums", lambda T, x: (x.nansum(1), x.nanmean(1), x.nansum()), fixed(NANS), second=False),
     case("any-dims", lambda T, x: (x.any((0, 2)), x.all((0, 1))), S, dtypes=("bool",)),
     case("var", lambda T, x: (x.var(), x.var(1), x.var((0, 2), keepdim=True)), S, dtypes=FLOATS),
-    case("var-correction", lambda T, x: (x.var(1, correction=0), x.var(1, unbiased=False), x.var(0, correction=2)), (4, 3)),
+    case(
+        "var-correction",
+        lambda T, x: (x.var(1, correction=0), x.var(1, unbiased=False), x.var(0, correction=2)),
+        (4, 3),
+    ),
     case("var-bool", lambda T, x: (x.var(False), x.std(True)), (4, 3)),
     case("std", lambda T, x: (x.std(), x.std(0), x.std((0, 1), correction=0)), S, dtypes=FLOATS),
     case("var_mean", lambda T, x: (*T.var_mean(x, 1), *T.std_mean(x, (0, 2), keepdim=True)), S),
     case("std-flat", lambda T, x: x.std(1), fixed([[2.0, 2.0, 2.0], [1.0, 2.0, 4.0]]), second=False),
-    case("logsumexp-far", lambda T, x: x.logsumexp(1), fixed([[1e4, 1e4], [-1e4, 0.0], [-math.inf, -math.inf]]), gradient=False),
+    case(
+        "logsumexp-far",
+        lambda T, x: x.logsumexp(1),
+        fixed([[1e4, 1e4], [-1e4, 0.0], [-math.inf, -math.inf]]),
+        gradient=False,
+    ),
     case("norm-zero", lambda T, x: (x.norm(), x.norm(dim=1)), fixed([[0.0, 0.0], [3.0, 4.0]]), second=False),
     case("norm-fro", lambda T, x: (x.norm("fro"), x.norm(dim=(0, 1)), x.norm(0), x.norm(0.5, 1)), (3, 4)),
-    case("vector_norm", lambda T, x: tuple(T.linalg.vector_norm(x, p, 1) for p in (0, 1, 2, 3.5, math.inf, -math.inf)), S),
+    case(
+        "vector_norm", lambda T, x: tuple(T.linalg.vector_norm(x, p, 1) for p in (0, 1, 2, 3.5, math.inf, -math.inf)), S
+    ),
     case("matrix_norm", lambda T, x: tuple(T.linalg.matrix_norm(x, p) for p in ("fro", 1, -1, math.inf)), S),
     case("linalg-norm", lambda T, x: (T.linalg.norm(x), T.linalg.norm(x, 1), T.linalg.norm(x, 2, 1)), (3, 4)),
     case("dist", lambda T, x, y: (T.dist(x, y), T.dist(x, y, 1)), (3, 4), (4,)),
@@ -70,9 +86,16 @@ CASES = [
     case("diff", lambda T, x: (x.diff(), x.diff(2, 0), x.diff(n=9)), (3, 4), dtypes=ALL),
     case("diff-pad", lambda T, x, y: x.diff(dim=1, prepend=y, append=y), (3, 4), (3, 1)),
     case("median-dim", lambda T, x: (*x.median(1), *T.median(x, 0, keepdim=True)), distinct(4, 5)),
-    case("median-nan", lambda T, x: (x.median(), x.median(1)[0], x.nanmedian(), x.nanmedian(1)[0]), fixed(NANS), gradient=False),
+    case(
+        "median-nan",
+        lambda T, x: (x.median(), x.median(1)[0], x.nanmedian(), x.nanmedian(1)[0]),
+        fixed(NANS),
+        gradient=False,
+    ),
     case("quantile", lambda T, x: (x.quantile(0.3), x.quantile(0.5, 1), T.quantile(x, 0.25, 0, True)), distinct(4, 5)),
-    case("quantile-many", lambda T, x: x.quantile(T.tensor([0.1, 0.9], dtype=x.dtype), 1, keepdim=True), distinct(4, 5)),
+    case(
+        "quantile-many", lambda T, x: x.quantile(T.tensor([0.1, 0.9], dtype=x.dtype), 1, keepdim=True), distinct(4, 5)
+    ),
     case(
         "quantile-kinds",
         lambda T, x: tuple(x.quantile(0.37, interpolation=k) for k in ("lower", "higher", "midpoint", "nearest")),
@@ -81,7 +104,13 @@ CASES = [
     case("nanquantile", lambda T, x: (x.nanquantile(0.5, 1), x.quantile(0.5, 1)), fixed(NANS), gradient=False),
     case("mode", lambda T, x: x.mode(1)[0], within(0, 3, 3, 7), dtypes=("int64",)),
     case("trace", lambda T, x: x.trace(), (3, 4)),
-    case("half-sum", lambda T, x: (x.sum(), x.mean(), x.var()), within(10.0, 30.0, 4000), dtypes=("float16",), gradient=False),
+    case(
+        "half-sum",
+        lambda T, x: (x.sum(), x.mean(), x.var()),
+        within(10.0, 30.0, 4000),
+        dtypes=("float16",),
+        gradient=False,
+    ),
     case("trapezoid", lambda T, x: (T.trapezoid(x), T.trapezoid(x, dx=0.5, dim=0)), (3, 4)),
     case("cov", lambda T, x: (T.cov(x), T.corrcoef(x)), (3, 5), second=False),
 ]
