@@ -24,6 +24,9 @@ from lazygrad.dtype import int32 as int
 from lazygrad.dtype import int64 as long
 from lazygrad.dtype import promote as promote_types
 from lazygrad.functions import *
+from lazygrad.linalg import cholesky, det, qr, slogdet, svd
+from lazygrad.linalg import inv as inverse
+from lazygrad.linalg import pinv as pinverse
 from lazygrad.tensor import Tensor, autograd
 from lazygrad.tensor.assembly import (
     block_diag,

@@ -8,7 +8,7 @@ from typing import Any
 from lazygrad.errors import at_user_line
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, eq=False)
 class Device:
     """Where a tensor lives: Device("cpu"), Device("cuda", 1), Device("cuda:1"). RuntimeError for anything else."""
 
@@ -21,6 +21,13 @@ class Device:
             raise RuntimeError(at_user_line(f"device {type!r}: expected 'cpu', 'cuda' or 'cuda:N'"))
         object.__setattr__(self, "type", kind)
         object.__setattr__(self, "index", 0 if kind == "cpu" else int(number) if number else index or 0)
+
+    # every node carries a device: comparing and hashing them must cost next to nothing
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Device) and (self.type, self.index) == (other.type, other.index))
+
+    def __hash__(self) -> int:
+        return self.index
 
     def __str__(self) -> str:
         return self.type if self.type == "cpu" else f"{self.type}:{self.index}"

@@ -13,7 +13,7 @@ from lazygrad.config import Settings, current
 from lazygrad.device import CUPY, INTERPRETER, NUMPY, Target
 from lazygrad.errors import user_line
 from lazygrad.ir import op as ops
-from lazygrad.ir.node import Node, toposort
+from lazygrad.ir.node import Node, toposort, uncomputed
 from lazygrad.ir.op import Kind
 from lazygrad.ir.simplify import simplify
 from lazygrad.runtime import gpu, triton
@@ -56,15 +56,17 @@ def realize(
     costly to compute again, are kept.
     """
     updates = updates or {}
-    realize_leaves(roots)
-    realize_transfers(roots)
+    order = uncomputed(roots)
+    if realize_sources(order, roots):
+        order = uncomputed(roots)
     pending = [r for r in dict.fromkeys(roots) if known(r) is None]
     if pending:
         settings = current()
-        structure = structure_of(pending, is_computed)
-        kept = [*worth_keeping(structure, held), *losing_their_source(structure, held, updates)]
-        if kept:
-            structure = structure_of([*pending, *kept], is_computed)
+        lost = losing_their_source(order, held, updates)
+        if lost:
+            pending += lost
+            order = uncomputed(pending)
+        structure = structure_of([*pending, *worth_keeping(order, pending, held)], order)
         target = target_for(structure, settings)
         compiled = compiled_plan(structure, target, settings)
         inputs = [known(leaf).read() for leaf in structure.leaves]  # type: ignore[union-attr]
@@ -78,54 +80,48 @@ def realize(
     return [known(r) for r in roots]  # type: ignore[misc]
 
 
-def is_computed(node: Node) -> bool:
-    return known(node) is not None
-
-
-def realize_leaves(roots: Sequence[Node]) -> None:
-    """Parameters are computed once, before what is computed from them."""
-    pending = [
-        n.src[0] for n in toposort(roots, stop=is_computed) if n.op is ops.LEAF and known(n.src[0]) is None
-    ]
-    if pending and list(roots) != pending:
-        realize(pending)
-
-
-def realize_transfers(roots: Sequence[Node]) -> None:
-    """Values that cross between devices are computed and moved first, so that a plan has one device."""
-    for node in [n for n in toposort(roots, stop=is_computed) if n.op is ops.COPY and known(n) is None]:
+def realize_sources(order: list[Node], roots: Sequence[Node]) -> bool:
+    """Parameters are computed once, before what is computed from them; so is what crosses between devices, so
+    that a plan has one device. False where there was nothing to do."""
+    leaves = [n.src[0] for n in order if n.op is ops.LEAF and n.computed is None and known(n.src[0]) is None]
+    if leaves and list(roots) != leaves:
+        realize(leaves)
+    transfers = [n for n in order if n.op is ops.COPY and n.computed is None]
+    for node in transfers:
         source = realize([node.src[0]])[0]
         moved = evaluate(node, [source.read()])
         remember(node, Buffer(moved, node.dtype, node.shape, node.device, node.where))
+    return bool(leaves or transfers)
 
 
-def worth_keeping(structure: Structure, held: Collection[Node]) -> list[Node]:
+def worth_keeping(order: list[Node], roots: Sequence[Node], held: Collection[Node]) -> list[Node]:
     """The nodes that somebody holds and that take more than a pass over memory to compute again."""
     if not held:
         return []
     costly: set[Node] = set()
-    leaves, roots = set(structure.leaves), set(structure.roots)
+    asked = set(roots)
     kept = []
-    for node in structure.order:
-        if node in leaves:
+    for node in order:
+        if node.computed is not None:
             continue
-        if node.op.kind in EXPENSIVE or node.op is ops.PHILOX or any(s in costly for s in node.src):
+        if node.op.kind in EXPENSIVE or node.op is ops.PHILOX or not costly.isdisjoint(node.src):
             costly.add(node)
-            if node in held and node not in roots:
+            if node in held and node not in asked:
                 kept.append(node)
     return kept
 
 
-def losing_their_source(structure: Structure, held: Collection[Node], updates: Mapping[Node, Buffer]) -> list[Node]:
+def losing_their_source(order: list[Node], held: Collection[Node], updates: Mapping[Node, Buffer]) -> list[Node]:
     """Nodes that somebody holds and that read memory about to be overwritten: they are computed before."""
+    present = set(order)
+    apart = [n for n in held if n not in present and n.computed is None]
+    if not apart or not updates:
+        return []
     overwritten = {id(b) for b in updates.values()}
-    present = set(structure.order)
     found = []
-    for node in held:
-        if node in present or is_computed(node):
-            continue
-        below = toposort([node], stop=lambda n: is_computed(n) or n in updates)
-        if any(id(known(n)) in overwritten for n in below if n not in updates and is_computed(n)):
+    for node in apart:
+        below = toposort([node], stop=lambda n: n.computed is not None or n in updates)
+        if any(id(n.computed) in overwritten for n in below if n not in updates):
             found.append(node)
     return found
 

@@ -55,3 +55,7 @@ class StaleValueError(RuntimeError):
 
 class CompileError(RuntimeError):
     """A generated kernel did not compile: a defect of lazygrad; the message names the kernel's file."""
+
+
+class LinAlgError(RuntimeError):
+    """A factorization met a matrix that doesn't allow it: singular, or not positive definite."""

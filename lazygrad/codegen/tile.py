@@ -10,7 +10,8 @@ from lazygrad.schedule.group import Domain
 
 POINTWISE_BLOCK = 1024  # eight elements a thread: 16-byte accesses in half precision
 PERSISTENT_LIMIT = 16384  # a row up to here stays in registers; longer ones are walked in blocks
-LOOPED_BLOCK = 4096
+ELEMENTS_A_THREAD = 8  # of a long row in one step: 16 bytes in half precision
+LONG_ROW = 32768  # from here on few programs share a GPU, so that the rows they walk again stay in L2
 MAX_WARPS = 16
 
 
@@ -58,7 +59,8 @@ def _reduces_contiguous(loads: list[Load], kept: ix.Expr, reduced: ix.Expr) -> b
 def _row_tile(domain: Domain) -> Tile:
     whole = power_of_two(domain.reduction)
     if whole > PERSISTENT_LIMIT:
-        return Tile(1, LOOPED_BLOCK, True, 8)
+        warps = 32 if whole > LONG_ROW else 16
+        return Tile(1, warps * 32 * ELEMENTS_A_THREAD, True, warps)
     rows = max(1, min(2048 // whole, power_of_two(domain.kept)))
     elements = rows * whole
     return Tile(rows, whole, False, max(1, min(MAX_WARPS, elements // 512)))
@@ -66,6 +68,6 @@ def _row_tile(domain: Domain) -> Tile:
 
 def _column_tile(domain: Domain) -> Tile:
     columns = min(64, power_of_two(domain.kept))
-    rows = min(power_of_two(domain.reduction), max(32, 2048 // columns))
+    rows = min(power_of_two(domain.reduction), max(32, 4096 // columns))
     looped = rows < domain.reduction
     return Tile(columns, rows, looped, max(1, min(4, columns * rows // 512)))

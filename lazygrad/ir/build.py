@@ -67,11 +67,10 @@ def pointwise(op: Op, *src: Node, arg: Any = None) -> Node:
     first = src[0]
     shape = first.shape
     for other in src[1:]:
-        if other.shape != shape:
-            shape = _broadcast_shapes(op, src)
-            break
+        if other.shape != shape and other.shape:
+            shape = _broadcast_shapes(op, src) if shape else other.shape
     for other in src[1:]:
-        if other.device != first.device:
+        if other.device is not first.device and other.device != first.device:
             src = _same_device(op, src)
             break
     operands = tuple(expand(s, shape) for s in src)
@@ -360,6 +359,26 @@ def scan(op: Op, node: Node, axis: int) -> Node:
 def argsort(node: Node, axis: int) -> Node:
     """Indices of a stable ascending sort along `axis`; NaN last."""
     return make(ops.ARGSORT, (node,), axis, int64, node.shape, node.device)
+
+
+def solve(a: Node, b: Node) -> Node:
+    """X of A X = B, for (..., n, n) and (..., n, k) of one batch shape."""
+    return make(ops.SOLVE, (a, b), None, a.dtype, b.shape, a.device)
+
+
+def cholesky(node: Node) -> Node:
+    """The lower triangular L with L L^T = A."""
+    return make(ops.CHOLESKY, (node,), None, node.dtype, node.shape, node.device)
+
+
+def log_abs_det(node: Node) -> Node:
+    """log|det A| of (..., n, n), with shape (...)."""
+    return make(ops.LOGABSDET, (node,), None, node.dtype, node.shape[:-2], node.device)
+
+
+def det_sign(node: Node) -> Node:
+    """The sign of det A: -1, 0 or 1."""
+    return make(ops.DETSIGN, (node,), None, node.dtype, node.shape[:-2], node.device)
 
 
 def philox(seed: Node, counter: Node) -> Node:

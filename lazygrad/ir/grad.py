@@ -256,6 +256,42 @@ VJP |= {
 }
 
 
+# -- factorizations (Giles 2008) ----------------------------------------------------------------------
+def _unsolve_matrix(g: Node, out: Node, a: Node, b: Node) -> Node:
+    back = build.solve(build.transpose(a), g)
+    return neg(build.dot(back, build.transpose(out)))
+
+
+def _uncholesky(g: Node, out: Node, a: Node) -> Node:
+    """L^-T sym(Phi(L^T g)) L^-1, where Phi takes the lower triangle and halves its diagonal."""
+    n = out.shape[-1]
+    rows = build.reshape(build.iota(n, out.device), (n, 1))
+    columns = build.reshape(build.iota(n, out.device), (1, n))
+    half = scale(cast(build.equal(rows, columns), g.dtype), 0.5)
+    keep = add(cast(build.less(columns, rows), g.dtype), half)
+    upper = build.transpose(out)
+    inner = mul(build.dot(upper, g), keep)
+    left = build.solve(upper, inner)  # L^-T Phi
+    whole = build.transpose(build.solve(upper, build.transpose(left)))  # ... L^-1
+    return scale(add(whole, build.transpose(whole)), 0.5)
+
+
+def _undet(g: Node, out: Node, a: Node) -> Node:
+    n = a.shape[-1]
+    rows = build.reshape(build.iota(n, a.device), (n, 1))
+    identity = cast(build.equal(rows, build.reshape(build.iota(n, a.device), (1, n))), a.dtype)
+    inverse = build.solve(build.transpose(a), build.expand(identity, a.shape))
+    return mul(build.reshape(g, (*g.shape, 1, 1)), inverse)
+
+
+VJP |= {
+    ops.SOLVE: (_unsolve_matrix, lambda g, out, a, b: build.solve(build.transpose(a), g)),
+    ops.CHOLESKY: (_uncholesky,),
+    ops.LOGABSDET: (_undet,),
+    ops.DETSIGN: (_zero,),
+}
+
+
 # -- what is differentiated through its parts ---------------------------------------------------------
 def _tree_product(node: Node) -> Node:
     """PROD as a tree of multiplications: right also where factors are zero."""

@@ -199,9 +199,9 @@ def gelu(x: Node) -> Node:
 
 
 def gelu_tanh(x: Node) -> Node:
-    """GELU's tanh approximation, as GPT-2 has it."""
-    inner = scale(add(x, scale(mul(square(x), x), 0.044715)), math.sqrt(2 / math.pi))
-    return mul(scale(x, 0.5), shift(unary(ops.TANH, inner), 1))
+    """GELU's tanh approximation, as GPT-2 has it: (1 + tanh(u)) / 2 is sigmoid(2u), which costs one exp."""
+    inner = scale(add(x, scale(mul(square(x), x), 0.044715)), 2 * math.sqrt(2 / math.pi))
+    return mul(x, unary(ops.SIGMOID, inner))
 
 
 def silu(x: Node) -> Node:

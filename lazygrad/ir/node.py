@@ -21,7 +21,7 @@ from lazygrad.shape import Shape
 class Node:
     """One operation on known shapes. Compare with `is`; make through ir/build.py, which checks."""
 
-    __slots__ = ("__weakref__", "arg", "device", "dtype", "needs_grad", "op", "shape", "src", "where")
+    __slots__ = ("__weakref__", "arg", "computed", "device", "dtype", "needs_grad", "op", "shape", "src", "where")
 
     op: Op
     src: tuple[Node, ...]
@@ -31,6 +31,7 @@ class Node:
     device: Device
     where: Line
     needs_grad: bool  # a gradient flows through here to some leaf
+    computed: Any  # the runtime's memo: the buffer that holds the value (of a BUFFER: itself), or None
 
     @property
     def ndim(self) -> int:
@@ -64,6 +65,7 @@ def make(op: Op, src: tuple[Node, ...], arg: Any, dtype: DType, shape: Shape, de
         node.op, node.src, node.arg = op, src, arg
         node.dtype, node.shape, node.device = dtype, shape, device
         node.where = user_line()
+        node.computed = arg if op is ops.BUFFER else None
         node.needs_grad = op is ops.LEAF or (
             dtype.is_floating_point and op is not ops.DETACH and any(s.needs_grad for s in src)
         )
@@ -76,22 +78,45 @@ def live_nodes() -> int:
     return len(_made)
 
 
-def toposort(roots: Iterable[Node], stop: Callable[[Node], bool] = lambda node: False) -> list[Node]:
+def toposort(roots: Iterable[Node], stop: Callable[[Node], bool] | None = None) -> list[Node]:
     """Every node reachable from `roots`, sources first; does not look behind a node that `stop`s."""
     order: list[Node] = []
     done: set[Node] = set()
-    stack: list[tuple[Node, bool]] = [(r, False) for r in reversed(list(roots))]
+    stack: list[Node | None] = list(roots)[::-1]
+    ready: list[Node] = []  # nodes whose sources lie above them on the stack, each under a None
     while stack:
-        node, ready = stack.pop()
-        if ready:
-            order.append(node)
-            continue
-        if node in done:
-            continue
-        done.add(node)
-        stack.append((node, True))
-        if not stop(node):
-            stack.extend((s, False) for s in reversed(node.src) if s not in done)
+        node = stack.pop()
+        if node is None:
+            order.append(ready.pop())
+        elif node not in done:
+            done.add(node)
+            if not node.src or (stop is not None and stop(node)):
+                order.append(node)
+                continue
+            ready.append(node)
+            stack.append(None)
+            stack.extend(node.src[::-1])
+    return order
+
+
+def uncomputed(roots: Iterable[Node]) -> list[Node]:
+    """toposort, not looking behind what has been computed: what a realization walks."""
+    order: list[Node] = []
+    done: set[Node] = set()
+    stack: list[Node | None] = list(roots)[::-1]
+    ready: list[Node] = []
+    while stack:
+        node = stack.pop()
+        if node is None:
+            order.append(ready.pop())
+        elif node not in done:
+            done.add(node)
+            if node.computed is not None or not node.src:
+                order.append(node)
+                continue
+            ready.append(node)
+            stack.append(None)
+            stack.extend(node.src[::-1])
     return order
 
 

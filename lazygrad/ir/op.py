@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from lazygrad.dtype import DType, bool_, int32, int64
+from lazygrad.errors import LinAlgError
 from lazygrad.ir import special as numpy_special
 
 
@@ -214,6 +215,11 @@ CUMMIN = _op("CUMMIN", Kind.SCAN, 1, lambda xp, axis, a: _accumulate(xp, xp.mini
 
 # -- run by the array library: arg = axis; a stable ascending sort ------------------------------------
 ARGSORT = _op("ARGSORT", Kind.LIBRARY, 1, lambda xp, axis, a: _argsort(xp, axis, a), _int64)
+# factorizations of (..., n, n) matrices, in at least float32
+SOLVE = _op("SOLVE", Kind.LIBRARY, 2, lambda xp, arg, a, b: _checked(xp.linalg.solve, a, b), _first)  # b is (..., n, k)
+CHOLESKY = _op("CHOLESKY", Kind.LIBRARY, 1, lambda xp, arg, a: _checked(xp.linalg.cholesky, a), _first)
+LOGABSDET = _op("LOGABSDET", Kind.LIBRARY, 1, lambda xp, arg, a: xp.linalg.slogdet(a)[1], _first)  # (...)
+DETSIGN = _op("DETSIGN", Kind.LIBRARY, 1, lambda xp, arg, a: xp.linalg.slogdet(a)[0], _first)  # (...)
 
 # -- attention: src = q, k, v, [mask], [seed, offset], then for gradients (grad_out, lse, delta); arg: an
 # ir/attention.py AttentionArg. Meaning: the decompositions in that file.
@@ -279,6 +285,14 @@ def _accumulate(xp: Any, combine: Any, axis: int, a: Any) -> Any:
 
 def _argsort(xp: Any, axis: int, a: Any) -> Any:
     return xp.argsort(a, axis=axis, kind="stable")
+
+
+def _checked(factorize: Callable[..., Any], *arrays: Any) -> Any:
+    """LinAlgError, a RuntimeError as in torch, where the matrix doesn't allow it."""
+    try:
+        return factorize(*arrays)
+    except np.linalg.LinAlgError as error:
+        raise LinAlgError(f"linalg.{factorize.__name__}: {error}") from None
 
 
 def philox(xp: Any, seed: Any, counter: Any) -> Any:

@@ -217,9 +217,8 @@ class ParameterList(Module):
             self.append(value)
         return self
 
-    def __repr__(self) -> str:
-        rows = [f"  ({i}): {_describe(value)}" for i, value in enumerate(self)]
-        return "\n".join([f"{self._get_name()}(", *rows, ")"]) if rows else f"{self._get_name()}()"
+    def extra_repr(self) -> str:
+        return "\n".join(f"  ({i}): {_describe(value)}" for i, value in enumerate(self))
 
 
 class ParameterDict(Module):
@@ -279,9 +278,8 @@ class ParameterDict(Module):
         for key, value in parameters.items() if isinstance(parameters, Mapping) else parameters:
             self[key] = value
 
-    def __repr__(self) -> str:
-        rows = [f"  ({key}): {_describe(value)}" for key, value in self.items()]
-        return "\n".join([f"{self._get_name()}(", *rows, ")"]) if rows else f"{self._get_name()}()"
+    def extra_repr(self) -> str:
+        return "\n".join(f"  ({key}): {_describe(value)}" for key, value in self.items())
 
 
 def _describe(value: Any) -> str:

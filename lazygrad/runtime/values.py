@@ -1,27 +1,22 @@
-"""Which nodes have been computed: a weak table from Node to Buffer. An entry dies with its node."""
+"""Which nodes have been computed. The entry stands on the node itself, because every graph walk asks for it:
+a memo like a hash, no part of what the node means. It dies with the node."""
 
 from __future__ import annotations
-
-from weakref import WeakKeyDictionary
 
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
 from lazygrad.runtime.buffer import Buffer
 
-_computed: WeakKeyDictionary[Node, Buffer] = WeakKeyDictionary()
-
 
 def known(node: Node) -> Buffer | None:
     """The buffer that holds this node's value, where it has one (stale or not)."""
-    if node.op is ops.BUFFER:
-        buffer: Buffer = node.arg
-        return buffer
-    return _computed.get(node)
+    buffer: Buffer | None = node.arg if node.op is ops.BUFFER else node.computed
+    return buffer
 
 
 def remember(node: Node, buffer: Buffer) -> None:
-    _computed[node] = buffer
+    node.computed = buffer
 
 
 def forget(node: Node) -> None:
-    _computed.pop(node, None)
+    node.computed = None

@@ -6,12 +6,12 @@ plan. Autograd's markers vanish here: below this line nobody asks for gradients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lazygrad.ir import op as ops
-from lazygrad.ir.node import Node, make, toposort
+from lazygrad.ir.node import Node, make
 from lazygrad.ir.op import Kind
 
 
@@ -27,43 +27,58 @@ class Slot:
 
 @dataclass(frozen=True)
 class Structure:
-    """`key` is hashable; `leaves` are the computed nodes, in slot order; `order` is sources first."""
+    """`key` is hashable. `leaves` are computed nodes, one for each buffer, in slot order; `order` is sources
+    first; `slots` gives every computed node its slot."""
 
     key: tuple[Any, ...]
     leaves: list[Node]
     order: list[Node]
     roots: tuple[Node, ...]
+    slots: dict[Node, int]
 
 
-def structure_of(roots: Sequence[Node], is_computed: Callable[[Node], bool]) -> Structure:
-    """The structure of everything between `roots` and what is already computed."""
-    order = toposort(roots, stop=is_computed)
+def structure_of(roots: Sequence[Node], order: list[Node]) -> Structure:
+    """The structure of everything between `roots` and what is computed; `order` is uncomputed(roots).
+
+    Nodes that are computed into one buffer are one leaf: what is read and what is overwritten must be seen
+    to be the same memory.
+    """
     number: dict[Node, int] = {}
     leaves: list[Node] = []
+    slots: dict[Node, int] = {}
+    slot_of_buffer: dict[int, int] = {}
+    row_of_slot: list[int] = []
     rows: list[Any] = []
     for node in order:
-        if is_computed(node):
-            leaves.append(node)
-            rows.append((node.dtype, node.shape, node.device))
-        elif node.op.kind is Kind.MARKER:
+        op = node.op
+        if node.computed is not None:
+            slot = slot_of_buffer.setdefault(id(node.computed), len(leaves))
+            slots[node] = slot
+            if slot == len(leaves):
+                leaves.append(node)
+                row_of_slot.append(len(rows))
+                rows.append((node.dtype, node.shape, node.device))
+            number[node] = row_of_slot[slot]
+            continue
+        if op.kind is Kind.MARKER:
             number[node] = number[node.src[0]]
             continue
-        elif node.op is ops.CONST:
-            rows.append((node.op, repr(node.arg), node.dtype, node.device))
+        number[node] = len(rows)
+        if op is ops.CONST:
+            rows.append((op, repr(node.arg), node.dtype, node.device))
         else:
-            rows.append((node.op, node.arg, node.dtype, *[number[s] for s in node.src]))
-        number[node] = len(rows) - 1
-    key = (tuple(rows), tuple(number[r] for r in roots))
-    return Structure(key, leaves, order, tuple(roots))
+            rows.append((op, node.arg, node.dtype, *[number[s] for s in node.src]))
+    key = (tuple(rows), tuple([number[r] for r in roots]))
+    return Structure(key, leaves, order, tuple(roots), slots)
 
 
 def canonical_graph(structure: Structure) -> list[Node]:
     """The roots over slots instead of buffers, without markers."""
-    slots = {leaf: i for i, leaf in enumerate(structure.leaves)}
     twin: dict[Node, Node] = {}
     for node in structure.order:
-        if node in slots:
-            made = make(ops.BUFFER, (), Slot(slots[node]), node.dtype, node.shape, node.device)
+        slot = structure.slots.get(node)
+        if slot is not None:
+            made = make(ops.BUFFER, (), Slot(slot), node.dtype, node.shape, node.device)
         elif node.op.kind is Kind.MARKER:
             twin[node] = twin[node.src[0]]
             continue

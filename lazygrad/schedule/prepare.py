@@ -18,7 +18,8 @@ from lazygrad.ir.op import Kind
 from lazygrad.schedule.group import domain_of
 
 SPLIT_FROM = 4096  # elements behind one result below which one program per result does
-ROWS_EACH = 128  # what a program of a split column reduction should at least walk
+ROWS_EACH = 256  # what a program of a split column reduction should at least walk
+PROGRAMS_EACH = 16  # programs that keep one multiprocessor busy
 SPLITTABLE = (ops.SUM, ops.MAX, ops.MIN, ops.PROD)
 
 
@@ -63,10 +64,12 @@ def split_reduction(node: Node, target: Target) -> Node:
         return node
     source, axes = node.src[0], node.arg
     domain = domain_of(source.shape, axes)
-    if not domain.reduced or domain.reduced.count(True) != 1 or domain.reduction < SPLIT_FROM:
+    if not domain.reduced or domain.reduced.count(True) != 1 or domain.reduction < 2 * ROWS_EACH:
         return node
     trailing = domain.reduced[-1]
-    busy = 2 * target.multiprocessors
+    busy = PROGRAMS_EACH * target.multiprocessors
+    if trailing and domain.reduction < SPLIT_FROM:
+        return node
     programs = domain.kept if trailing else -(-domain.kept // 64)
     if programs >= busy or (trailing and domain.kept > 1 and domain.reduction < 8 * SPLIT_FROM):
         return node

@@ -186,6 +186,15 @@ class Linalg(TensorBase):
         a, b = self.expand(shape), other.expand(shape)
         return a.roll(-1, axis).mul(b.roll(-2, axis)).sub(a.roll(-2, axis).mul(b.roll(-1, axis)))
 
+    def inverse(self) -> Tensor:
+        """The inverse of square matrices; see lazygrad.linalg.inv."""
+        node = self.node
+        if node.ndim < 2 or node.shape[-1] != node.shape[-2]:
+            raise RuntimeError(
+                at_user_line(f"linalg.inv: A must be batches of square matrices, got shape {list(node.shape)}")
+            )
+        return wrap(build.solve(node, build.expand(_identity(node), node.shape)))
+
     def matrix_power(self, n: int) -> Tensor:
         """The n-th power of a square matrix, by repeated squaring."""
         if self.node.ndim < 2 or self.node.shape[-1] != self.node.shape[-2]:

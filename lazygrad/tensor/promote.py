@@ -14,6 +14,7 @@ from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
+from lazygrad.tensor.autocast import float32_operands
 
 if TYPE_CHECKING:
     from lazygrad.tensor.core import TensorBase
@@ -106,11 +107,8 @@ def float_pointwise(op: Op, *operands: Any) -> Node:
     check_operands(op.name.lower(), operands)
     dtype, device = result_type(*operands), device_of(operands)
     dtype = dtype if dtype.is_floating_point else get_default_dtype()
-    return in_opmath(op, dtype, *(node_of(o, dtype, device) for o in operands))
-
-
-def in_opmath(op: Op, dtype: DType, *nodes: Node) -> Node:
-    return build.cast(build.pointwise(op, *nodes), dtype)
+    nodes = float32_operands(op.name.lower(), *(node_of(o, dtype, device) for o in operands))
+    return build.pointwise(op, *nodes)
 
 
 def integer_pointwise(op: Op, *operands: Any) -> Node:

@@ -61,6 +61,37 @@ CASES = [
     case("cdist", lambda T, x, y: (T.cdist(x, y), T.cdist(x, y, p=1.0)), (4, 3), (5, 3), second=False, tolerance=5),
     case("matrix_power", lambda T, x: (x.matrix_power(3), x.matrix_power(0), x.matrix_power(1)), (2, 3, 3)),
     case("chain", lambda T, x, y, z: T.linalg.multi_dot([x, y, z]), (2, 3), (3, 4), (4, 5)),
+    case(
+        "inv",
+        lambda T, x: (T.linalg.inv(x + 4 * T.eye(3, dtype=x.dtype)), T.inverse(x + 5 * T.eye(3, dtype=x.dtype))),
+        (2, 3, 3),
+    ),
+    case(
+        "solve",
+        lambda T, x, b: (
+            T.linalg.solve(x + 4 * T.eye(3, dtype=x.dtype), b),
+            T.linalg.solve(x[0] + 4 * T.eye(3, dtype=x.dtype), b[0, :, 0]),
+        ),
+        (2, 3, 3),
+        (2, 3, 2),
+    ),
+    case("cholesky", lambda T, x: T.linalg.cholesky(x @ x.mT + 3 * T.eye(3, dtype=x.dtype)), (2, 3, 3)),
+    case("det", lambda T, x: (T.linalg.det(x), T.det(x[0]), *T.linalg.slogdet(x)), (2, 3, 3), tolerance=10),
+    case(
+        "svdvals",
+        lambda T, x: (T.linalg.svdvals(x), T.linalg.svd(x)[1], T.linalg.matrix_rank(x), T.linalg.pinv(x)),
+        (4, 3),
+        gradient=False,
+        tolerance=10,
+    ),
+    case(
+        "eigh",
+        lambda T, x: (T.linalg.eigh(x @ x.mT)[0], T.linalg.eigvalsh(x @ x.mT)),
+        (4, 4),
+        gradient=False,
+        tolerance=10,
+    ),
+    case("qr", lambda T, x: T.linalg.qr(x)[0].abs(), (4, 3), gradient=False, tolerance=10),
     case("vecdot", lambda T, x, y: T.linalg.vecdot(x, y), (2, 3), (2, 3)),
 ]
 
@@ -89,6 +120,8 @@ ERRORS = [
     bad("einsum-diagonal", lambda T, x: T.einsum("ii->i", x), (2, 3)),
     bad("einsum-twice", lambda T, x: T.einsum("ij->ii", x), (2, 3)),
     bad("tensordot", lambda T, x, y: T.tensordot(x, y, 1), (2, 3), (2, 3)),
+    bad("inv", lambda T, x: T.linalg.inv(x), (2, 3)),
+    bad("solve", lambda T, x, b: T.linalg.solve(x, b), (3, 3), (2, 2)),
     bad("cross", lambda T, x, y: T.linalg.cross(x, y), (2, 4), (2, 4)),
     bad("trace", lambda T, x: x.trace(), (2, 3, 4)),
     bad("outer", lambda T, x, y: T.outer(x, y), (2, 3), (3,)),
