@@ -17,9 +17,10 @@ from lazygrad.config import current
 from lazygrad.device import CPU, H200, INTERPRETER, NUMPY, Target
 from lazygrad.dtype import DType, from_numpy
 from lazygrad.ir import build
-from lazygrad.ir.node import Node
+from lazygrad.ir.node import Node, toposort
 from lazygrad.runtime.buffer import Buffer
 from lazygrad.runtime.execute import execute
+from lazygrad.runtime.values import known
 from lazygrad.schedule.canonical import Structure, canonical_graph, structure_of
 from lazygrad.schedule.plan import KernelStep, OpStep, Plan
 
@@ -46,7 +47,8 @@ def nodes_of(results: Any) -> list[Node]:
 
 
 def structure(roots: Iterable[Node]) -> Structure:
-    return structure_of(list(dict.fromkeys(roots)), engine.is_computed)
+    roots = list(dict.fromkeys(roots))
+    return structure_of(roots, toposort(roots, stop=lambda node: known(node) is not None))
 
 
 def plan_of(results: Any, target: Target = H200, fuse: bool = True) -> Plan:
@@ -59,7 +61,7 @@ def plan_of(results: Any, target: Target = H200, fuse: bool = True) -> Plan:
 def values_of(roots: Sequence[Node], backend: str = "numpy", fuse: bool = True) -> list[np.ndarray[Any, Any]]:
     """The arrays of these nodes, by NumPy or by interpreted kernels."""
     found = structure(roots)
-    inputs = [engine.known(node).read() for node in found.leaves]  # type: ignore[union-attr]
+    inputs = [known(node).read() for node in found.leaves]  # type: ignore[union-attr]
     arrays = execute(plan_of(roots, TARGETS[backend], fuse), inputs, TARGETS[backend])
     by_root = dict(zip(found.roots, arrays, strict=True))
     return [np.array(by_root[root]) for root in roots]

@@ -16,7 +16,6 @@ from lazygrad.codegen.attend import kernel_family
 from lazygrad.codegen.lower import source_index
 from lazygrad.codegen.spelling import BY_LIBRARY
 from lazygrad.codegen.views import view_of
-from lazygrad.errors import show_line
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node, toposort
 from lazygrad.ir.op import Kind
@@ -38,13 +37,12 @@ class Draft:
     domain: Domain | None
     before: int = 0  # bit set: every group that must run earlier
     rows: set[Node] = field(default_factory=set)  # members with one element per row of the domain
-    refusals: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Partition:
     groups: list[Group]
-    refusals: list[str]
+    refusals: list[tuple[Node, Node, str]]  # two neighbours, and why they are not one kernel
 
 
 def partition(roots: list[Node], fuse: bool = True) -> Partition:
@@ -221,7 +219,8 @@ class Merger:
         self.roots = roots
         self.draft_of: dict[Node, Draft] = {}
         self.readers: dict[Node, list[Node]] = defaultdict(list)
-        self.refusals: list[str] = []
+        self.refusals: list[tuple[Node, Node, str]] = []
+        self.tried: set[tuple[int, int, int, int]] = set()
         self.alive: dict[int, Draft] = {}
         for number, anchor in enumerate(anchors):
             draft = Draft(number, [anchor], form_of(anchor), _size(anchor), _domain(anchor))
@@ -309,12 +308,15 @@ class Merger:
     # -- whether and how
     def try_join(self, first: Draft, second: Draft) -> bool:
         """Join two drafts (`first` may produce what `second` reads) unless there is a reason not to."""
+        pair = (first.number, second.number, len(first.members), len(second.members))
+        if pair in self.tried:
+            return False
+        self.tried.add(pair)
         reason = self.refusal(first, second)
         if reason is None:
             self.join(first, second)
             return True
-        a, b = first.members[-1], second.members[-1]
-        self.refusals.append(f"{a.op.name} ({show_line(a.where)}) and {b.op.name} ({show_line(b.where)}): {reason}")
+        self.refusals.append((first.members[-1], second.members[-1], reason))
         return False
 
     def refusal(self, first: Draft, second: Draft) -> str | None:

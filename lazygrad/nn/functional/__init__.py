@@ -32,6 +32,21 @@ from lazygrad.nn.functional.activation import (
     threshold,
 )
 from lazygrad.nn.functional.attention import scaled_dot_product_attention
+from lazygrad.nn.functional.convolution import (
+    channel_shuffle,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    fold,
+    interpolate,
+    pad,
+    pixel_shuffle,
+    pixel_unshuffle,
+    unfold,
+)
+from lazygrad.nn.functional.convolution import interpolate as upsample
 from lazygrad.nn.functional.linear import (
     bilinear,
     cosine_similarity,
@@ -73,4 +88,19 @@ from lazygrad.nn.functional.normalization import (
     layer_norm,
     local_response_norm,
     rms_norm,
+)
+from lazygrad.nn.functional.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    lp_pool2d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
 )
