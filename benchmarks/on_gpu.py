@@ -143,6 +143,64 @@ def speed(*which, batch=32, steps=20):
         del model, optimizer
 
 
+def first():
+    """Where the time of the first step goes."""
+    import cProfile
+    import pstats
+
+    import gpt2_model
+
+    profile = cProfile.Profile()
+    start = time.perf_counter()
+    model = gpt2_model.GPT2(gpt2_model.SIZES["gpt2"]).to("cuda")
+    optimizer = lg.optim.AdamW(model.parameters(), lr=1e-4)
+    print(f"first: model and optimizer {time.perf_counter() - start:.2f} s")
+    data = list(batches(1, 32, 1024, 50257))
+    start = time.perf_counter()
+    profile.enable()
+    steps_per_second(lg, model, optimizer, data, F, 0, 1)
+    profile.disable()
+    print(f"first: step {time.perf_counter() - start:.2f} s")
+    pstats.Stats(profile).sort_stats("cumtime").print_stats(45)
+
+
+def host():
+    """Seconds of Python for one step, and of the device for one replay."""
+    import gpt2_model
+
+    model = gpt2_model.GPT2(gpt2_model.SIZES["gpt2"]).to("cuda")
+    optimizer = lg.optim.AdamW(model.parameters(), lr=1e-4)
+    data = list(batches(2, 32, 1024, 50257))
+    steps_per_second(lg, model, optimizer, data, F, 0, 4)
+    largest = max((c for c in engine._plans.values() if c.on_device), key=lambda c: len(c.plan.steps))
+    bound = next(iter(largest.on_device.values()))
+    stream = lg.cuda.gpu.stream_of(bound.device)
+    for _ in range(3):
+        lg.cuda.synchronize()
+        start = time.perf_counter()
+        bound.graph.launch(stream)
+        stream.synchronize()
+        print(f"host: one replay {1e3 * (time.perf_counter() - start):.1f} ms on the device")
+    for _ in range(3):
+        lg.cuda.synchronize()
+        times = [time.perf_counter()]
+        tx, ty = (lg.from_numpy(v).to("cuda") for v in data[0])
+        with lg.autocast("cuda", dtype=lg.bfloat16):
+            loss = F.cross_entropy(model(tx).flatten(0, 1), ty.flatten())
+        times.append(time.perf_counter())
+        loss.backward()
+        times.append(time.perf_counter())
+        optimizer.step()
+        times.append(time.perf_counter())
+        optimizer.zero_grad()
+        times.append(time.perf_counter())
+        lg.cuda.synchronize()
+        times.append(time.perf_counter())
+        names = ("forward", "backward", "step", "zero_grad and launch", "waiting")
+        parts = ", ".join(f"{n} {1e3 * (b - a):.1f}" for n, a, b in zip(names, times, times[1:], strict=False))
+        print(f"host: {parts} ms")
+
+
 def kernels():
     """The time of every step of the largest plan, on its own."""
     largest = max((c for c in engine._plans.values() if c.on_device), key=lambda c: len(c.plan.steps))

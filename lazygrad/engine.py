@@ -12,8 +12,9 @@ import numpy as np
 from lazygrad.config import Settings, current
 from lazygrad.device import CUPY, INTERPRETER, NUMPY, Target
 from lazygrad.errors import user_line
+from lazygrad.ir import build
 from lazygrad.ir import op as ops
-from lazygrad.ir.node import Node, toposort, uncomputed
+from lazygrad.ir.node import Node, make, toposort, uncomputed
 from lazygrad.ir.op import Kind
 from lazygrad.ir.simplify import simplify
 from lazygrad.runtime import gpu, triton
@@ -87,11 +88,34 @@ def realize_sources(order: list[Node], roots: Sequence[Node]) -> bool:
     if leaves and list(roots) != leaves:
         realize(leaves)
     transfers = [n for n in order if n.op is ops.COPY and n.computed is None]
+    there = {n: twin for n in transfers if (twin := computed_there(n)) is not None}
+    realize([*there.values(), *(n.src[0] for n in transfers if n not in there)])
     for node in transfers:
-        source = realize([node.src[0]])[0]
-        moved = evaluate(node, [source.read()])
-        remember(node, Buffer(moved, node.dtype, node.shape, node.device, node.where))
+        buffer = known(there.get(node, node.src[0]))
+        assert buffer is not None
+        if node not in there:
+            moved = evaluate(node, [buffer.read()])
+            buffer = Buffer(moved, node.dtype, node.shape, node.device, node.where)
+        remember(node, buffer)
     return bool(leaves or transfers)
+
+
+def computed_there(copy: Node) -> Node | None:
+    """The source of a transfer as an expression on the device it goes to, where less has to be moved that way:
+    random parameters are drawn where they will live. None where the value itself should travel."""
+    order = uncomputed(copy.src)
+    leaves = [n for n in order if n.computed is not None]
+    small = sum(n.nbytes for n in leaves) * 4 <= copy.nbytes
+    if not small or any(n.op is ops.COPY or n.op.kind is Kind.LIBRARY for n in order):
+        return None
+    twin: dict[Node, Node] = {}
+    for node in order:
+        if node.computed is not None:
+            twin[node] = build.copy(node, copy.device)
+        else:
+            twin[node] = make(node.op, tuple(twin[s] for s in node.src), node.arg, node.dtype, node.shape, copy.device)
+            twin[node].where = node.where
+    return build.detach(twin[copy.src[0]])
 
 
 def worth_keeping(order: list[Node], roots: Sequence[Node], held: Collection[Node]) -> list[Node]:

@@ -7,11 +7,11 @@ launched on CuPy's current stream. Without a GPU, Triton's interpreter runs the 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import re
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +29,9 @@ SIGNATURE = {
     "bool": "u8", "uint8": "u8", "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64",
     "float16": "fp16", "bfloat16": "bf16", "float32": "fp32", "float64": "fp64",
 }  # fmt: skip
+
+
+MAX_COMPILERS = 16
 
 
 @lru_cache(maxsize=1)
@@ -50,7 +53,7 @@ def _triton(interpreted: bool) -> Any:
 @lru_cache(maxsize=8)
 def disk_cache(root: str) -> DiskCache:
     """The cache of kernels and tuning choices, for this version of what makes them."""
-    version = importlib.import_module("triton").__version__
+    version = importlib.metadata.version("triton")
     return DiskCache(current().cache_root, f"1-triton{version}")
 
 
@@ -238,12 +241,33 @@ class CompiledKernel:
 
 
 def compile_all(kernels: list[Kernel], target: Target) -> None:
-    """Fill the disk cache for these kernels, several at a time: each is a process of the assembler and C++."""
+    """Fill the disk cache for these kernels, each in a process of its own: Triton's compiler holds the
+    interpreter lock for most of its time."""
     missing = [k for k in dict.fromkeys(kernels) if not is_cached(k, target)]
     if not missing:
         return
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        list(pool.map(lambda k: cubin_of(k, target), missing))
+    workers = min(len(missing), max(1, (os.cpu_count() or 1) - 1), MAX_COMPILERS)
+    if workers == 1 or not hasattr(os, "fork"):
+        for kernel in missing:
+            cubin_of(kernel, target)
+        return
+    _triton(False)  # imported before the fork, so that no child has to
+    importlib.import_module("triton.backends.nvidia.compiler")
+    children = [_fork_compiler(missing[i::workers], target) for i in range(workers)]
+    for child in children:
+        os.waitpid(child, 0)  # what a child could not compile is compiled, and reported, by whoever needs it
+
+
+def _fork_compiler(kernels: list[Kernel], target: Target) -> int:
+    """A child that compiles into the disk cache and leaves. It never touches the GPU."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        for kernel in kernels:
+            cubin_of(kernel, target)
+    finally:
+        os._exit(0)
 
 
 def is_cached(kernel: Kernel, target: Target) -> bool:
