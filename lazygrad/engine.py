@@ -88,6 +88,8 @@ def realize_sources(order: list[Node], roots: Sequence[Node]) -> bool:
     if leaves and list(roots) != leaves:
         realize(leaves)
     transfers = [n for n in order if n.op is ops.COPY and n.computed is None]
+    if not transfers:
+        return bool(leaves)
     there = {n: twin for n in transfers if (twin := computed_there(n)) is not None}
     realize([*there.values(), *(n.src[0] for n in transfers if n not in there)])
     for node in transfers:
@@ -97,7 +99,7 @@ def realize_sources(order: list[Node], roots: Sequence[Node]) -> bool:
             moved = evaluate(node, [buffer.read()])
             buffer = Buffer(moved, node.dtype, node.shape, node.device, node.where)
         remember(node, buffer)
-    return bool(leaves or transfers)
+    return True
 
 
 def computed_there(copy: Node) -> Node | None:

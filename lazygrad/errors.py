@@ -6,24 +6,52 @@ import sys
 from pathlib import Path
 
 _PACKAGE = str(Path(__file__).resolve().parent)
-_is_ours: dict[str, bool] = {}
 
-Line = tuple[str, int]
-UNKNOWN: Line = ("<unknown>", 0)
+Line = tuple[str, int, str]
+"""(file, line, name): `name` is the composite that was made there ("layer_norm"), "" for a single op."""
+UNKNOWN: Line = ("<unknown>", 0, "")
+
+
+class _Names(dict[str, str]):
+    """The name each function of one file gives to the nodes made in it, by qualified name; "" for none."""
+
+    def __init__(self, generic: tuple[str, ...] = (), name: str = "") -> None:
+        super().__init__()
+        self.generic, self.name = generic, name
+
+    def __missing__(self, qualified: str) -> str:
+        outermost = qualified.split(".", 1)[0]
+        plain = outermost in self.generic or outermost.startswith(("_", "<"))
+        found = self[qualified] = "" if plain else self.name or outermost.lower()
+        return found
+
+
+_OURS, _USERS = _Names(), _Names()
+_files: dict[str, _Names] = {}
+
+
+def names_what_it_makes(file: str, generic: tuple[str, ...] = (), name: str = "") -> None:
+    """Nodes made in functions of `file` are named after the outermost of them (methods: after their class), so
+    that kernels can be too. `generic` functions, private ones and lambdas give no name; `name` replaces all."""
+    _files[file] = _Names(generic, name)
 
 
 def user_line() -> Line:
-    """(file, line) of the innermost caller outside lazygrad itself."""
+    """(file, line, name) of the innermost caller outside lazygrad itself, and the composite in between."""
+    name = ""
     frame = sys._getframe(1)
     while frame is not None:
-        filename = frame.f_code.co_filename
-        ours = _is_ours.get(filename)
-        if ours is None:
-            ours = _is_ours[filename] = filename.startswith((_PACKAGE, "<frozen", "<string>"))
-        if not ours:
-            return (filename, frame.f_lineno)
+        code = frame.f_code
+        names = _files.get(code.co_filename)
+        if names is None:
+            ours = code.co_filename.startswith((_PACKAGE, "<frozen", "<string>"))
+            names = _files[code.co_filename] = _OURS if ours else _USERS
+        if names is _USERS:
+            return (code.co_filename, frame.f_lineno, name)
+        if names is not _OURS:
+            name = names[code.co_qualname] or name
         frame = frame.f_back  # type: ignore[assignment]
-    return UNKNOWN
+    return UNKNOWN if not name else (*UNKNOWN[:2], name)
 
 
 def show_line(line: Line) -> str:
@@ -38,11 +66,15 @@ def show_line(line: Line) -> str:
 def at_user_line(message: str) -> str:
     """The message with the user's own line at its end."""
     line = user_line()
-    return message if line is UNKNOWN else f"{message} (at {show_line(line)})"
+    return message if line[0] == UNKNOWN[0] else f"{message} (at {show_line(line)})"
 
 
 class CheckError(AssertionError):
     """LAZYGRAD_CHECK found a kernel whose outputs differ from the op-by-op result."""
+
+
+class GraphError(AssertionError):
+    """A pass returned a graph that is not well formed: a defect of lazygrad; the message names the pass."""
 
 
 class OutOfMemoryError(RuntimeError):

@@ -17,7 +17,7 @@ from lazygrad.config import current
 from lazygrad.device import CPU, H200, INTERPRETER, NUMPY, Target
 from lazygrad.dtype import DType, from_numpy
 from lazygrad.ir import build
-from lazygrad.ir.node import Node, toposort
+from lazygrad.ir.node import Node, uncomputed
 from lazygrad.runtime.buffer import Buffer
 from lazygrad.runtime.execute import execute
 from lazygrad.runtime.values import known
@@ -48,7 +48,7 @@ def nodes_of(results: Any) -> list[Node]:
 
 def structure(roots: Iterable[Node]) -> Structure:
     roots = list(dict.fromkeys(roots))
-    return structure_of(roots, toposort(roots, stop=lambda node: known(node) is not None))
+    return structure_of(roots, uncomputed(roots))
 
 
 def plan_of(results: Any, target: Target = H200, fuse: bool = True) -> Plan:

@@ -57,7 +57,7 @@ class KernelStep:
     body: tuple[Node, ...]  # the ops it fuses, sources first: for printing, and for checking it op by op
     operands: tuple[tuple[Node, int], ...]  # what `body` starts from: nodes that are stored values
     stored: tuple[tuple[Node, int], ...]  # what it writes
-    where: Line = ("", 0)
+    where: Line = ("", 0, "")
     elementwise: frozenset[int] = frozenset()  # arguments read only at the element being written
 
 
