@@ -110,7 +110,7 @@ def steps_per_second(lib, model, optimizer, data, functional, steps, warmup):
             start = time.perf_counter()
     losses.append(loss.item())
     synchronize()
-    times = (time.perf_counter() - start) / steps
+    times = (time.perf_counter() - start) / max(steps, 1)
     return times, first, losses
 
 

@@ -22,6 +22,7 @@ from lazygrad.codegen.program import (
     Operand,
     Program,
     Reduce,
+    Scan,
     Store,
     Value,
 )
@@ -34,6 +35,7 @@ from lazygrad.ir.op import Kind
 from lazygrad.schedule.group import Domain, Group
 from lazygrad.shape import numel
 
+SCANS = {ops.CUMSUM: ops.SUM, ops.CUMPROD: ops.PROD, ops.CUMMAX: ops.MAX, ops.CUMMIN: ops.MIN}
 INT32_ELEMENTS = 2**31 - 2**20
 
 
@@ -64,7 +66,7 @@ def kernel_name(group: Group) -> str:
     """Named after the ops it fuses: the reductions, then the weightiest pointwise ones."""
     words: list[str] = []
     for node in body_of(group):
-        if node.op.kind in (Kind.REDUCE, Kind.POINTWISE, Kind.INDEXED) or node in group.stored:
+        if node.op.kind in (Kind.REDUCE, Kind.SCAN, Kind.POINTWISE, Kind.INDEXED) or node in group.stored:
             word = node.op.name.lower()
             if word not in words and node.op not in (ops.CAST, ops.EXPAND, ops.RESHAPE, ops.PERMUTE, ops.CONST):
                 words.append(word)
@@ -107,9 +109,21 @@ class _Builder:
         axis_of = {variable: axis for variable, axis in axis_of.items() if not variable.is_constant}
         return Lowering(self.pointer_of, axis_of, given, Names(set(self.names)))
 
-    def store(self, lowering: Lowering, node: Node, linear: ix.Expr, operand: Operand) -> None:
+    def store(self, lowering: Lowering, node: Node, index: Index) -> None:
+        """Compute a node at an index and write it where it belongs: there, or where a PLACE says."""
+        linear = ix.ravel(index, node.shape)
         lanes = lowering.lanes(linear)
-        lowering.emit(Store(self.output_of[node], linear, operand, lanes, node.dtype), lanes | operand.lanes)
+        if node.op is ops.PLACE:
+            operand, position = (lowering.value(s, index) for s in node.src)
+            assert isinstance(position, Value), "the positions of a PLACE are all different"
+            store = Store(
+                self.output_of[node], ix.var(position.name, node.numel), operand, lanes, node.dtype,
+                ((position.name, node.numel),),
+            )  # fmt: skip
+        else:
+            operand = lowering.value(node, index)
+            store = Store(self.output_of[node], linear, operand, lanes, node.dtype)
+        lowering.emit(store, lanes | operand.lanes)
 
     def finished(self, axes: tuple[Axis, ...], body: list[Any], num_warps: int) -> Program:
         return Program(
@@ -124,8 +138,7 @@ class _Pointwise(_Builder):
         i = ix.var("i", size)
         lowering = self.lowering({i: "i"}, lambda node, index: None)
         for node in self.group.stored:
-            value = lowering.value(node, ix.unravel(i, node.shape))
-            self.store(lowering, node, i, value)
+            self.store(lowering, node, ix.unravel(i, node.shape))
         return self.finished((Axis("i", size, tile.kept),), lowering.root, tile.num_warps), self.arguments
 
 
@@ -137,7 +150,8 @@ class _Reduction(_Builder):
         self.r = ix.var("r", domain.reduction)
         self.linear = domain.linear(self.x, self.r)
         self.reductions = [m for m in group.members if m.op.kind is Kind.REDUCE]
-        self.results: dict[Node, Value] = {}
+        self.scanned: dict[Node, Value] = {}
+        self.members = set(group.members)
         self.axis_of = {self.x: "x", self.r: "r"}
 
     def program(self) -> tuple[Program, tuple[Node, ...]]:
@@ -166,6 +180,22 @@ class _Reduction(_Builder):
         at = ix.ravel(index, node.shape)
         assert at is self.x, f"{node} is read at {ix.render(at)} inside its own kernel"
 
+    def scan(self, lowering: Lowering, node: Node, index: Index, looped: bool) -> Value:
+        """The value of a scan, at the element of this lane: the only one a lane has of it."""
+        at = ix.ravel(index, node.shape)
+        assert at is self.linear, f"{node} is read at {ix.render(at)} inside its own kernel"
+        if node not in self.scanned:
+            op = SCANS[node.op]
+            operand = lowering.value(node.src[0], ix.unravel(self.linear, node.shape))
+            result = Value(lowering.names.fresh(stem(node)), node.dtype, operand.lanes | {"r"})
+            carry = None
+            if looped:
+                carry = Value(lowering.names.fresh("carried"), node.dtype, operand.lanes - {"r"})
+                lowering.root.append(Accumulator(carry, op, carry.lanes, "r", False))
+            lowering.emit(Scan(result, op, operand, "r", node.where, carry), result.lanes)
+            self.scanned[node] = result
+        return self.scanned[node]
+
     def position(self, node: Node) -> ix.Expr | None:
         return self.r if node.op in (ops.ARGMAX, ops.ARGMIN) else None
 
@@ -174,6 +204,8 @@ class _Reduction(_Builder):
         results: dict[Node, Value] = {}
 
         def given(node: Node, index: Index) -> Operand | None:
+            if node.op in SCANS and node in self.members:
+                return self.scan(lowering, node, index, False)
             if node not in reductions:
                 return None
             self.check(node, index)
@@ -192,14 +224,15 @@ class _Reduction(_Builder):
 
     def store_rows_and_whole(self, lowering: Lowering) -> None:
         for node in self.group.stored:
-            index = self.element(node)
-            self.store(lowering, node, ix.ravel(index, node.shape), lowering.value(node, index))
+            self.store(lowering, node, self.element(node))
 
     # -- a row walked in blocks, once for each stage of reductions
     def looped(self) -> Lowering:
         results: dict[Node, Value] = {}
 
         def given(node: Node, index: Index) -> Operand | None:
+            if node.op in SCANS and node in self.members:
+                return self.scan(lowering, node, index, True)
             if node in results:
                 self.check(node, index)
                 return results[node]
@@ -209,15 +242,14 @@ class _Reduction(_Builder):
         stage = self.stages()
         rows = [n for n in self.group.stored if self.is_row(n)]
         whole = [n for n in self.group.stored if not self.is_row(n)]
-        last = max(stage[n] for n in self.reductions)
+        last = max((stage[n] for n in self.reductions), default=0)
         for number in range(1, last + 2):
             due = [n for n in self.reductions if stage[n] == number]
             written = [n for n in whole if stage[n] == number - 1]
             if due or written:
                 results |= self.stage_loop(lowering, due, written)
         for node in rows:
-            index = self.element(node)
-            self.store(lowering, node, ix.ravel(index, node.shape), lowering.value(node, index))
+            self.store(lowering, node, self.element(node))
         return lowering
 
     def stage_loop(self, lowering: Lowering, due: list[Node], written: list[Node]) -> dict[Node, Value]:
@@ -233,9 +265,9 @@ class _Reduction(_Builder):
             loop.body.append(Accumulate(total, node.op, operand, "r", node.where, position))
             accumulators[node] = total
         for node in written:
-            index = self.element(node)
-            self.store(lowering, node, ix.ravel(index, node.shape), lowering.value(node, index))
+            self.store(lowering, node, self.element(node))
         lowering.leave_loop()
+        self.scanned.clear()
         lowering.root.append(loop)
         results: dict[Node, Value] = {}
         for node, total in accumulators.items():

@@ -33,8 +33,8 @@ Index = tuple[ix.Expr, ...]
 
 
 RESERVED = {
-    "tl", "triton", "float", "int", "min", "max", "sum", "abs", "range", "pointer", "libdevice", "product", "larger",
-    "smaller",
+    "tl", "triton", "float", "int", "min", "max", "sum", "abs", "range", "pointer", "libdevice", "added", "product",
+    "larger", "smaller",
 }  # fmt: skip
 
 

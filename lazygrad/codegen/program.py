@@ -90,6 +90,19 @@ class Reduce:
 
 
 @dataclass(frozen=True, eq=False)
+class Scan:
+    """A block combined along `axis` with all that stands before each element; over a loop `carry`, an
+    Accumulator without that axis, brings along what stood in earlier blocks."""
+
+    result: Value
+    op: Op  # the reduction that each element is one of
+    operand: Operand
+    axis: str
+    where: Line
+    carry: Value | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Accumulator:
     """A running reduction over a loop, one element for each lane of `lanes`; see Accumulate."""
 
@@ -128,6 +141,7 @@ class Store:
     operand: Operand
     lanes: Lanes
     dtype: DType
+    valid: tuple[tuple[str, int], ...] = ()  # (value name, size): computed positions that must lie in [0, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +213,10 @@ def verify(program: Program) -> None:
                     define(statement.result)
                 case Reduce():
                     use(statement.operand)
+                    define(statement.result)
+                case Scan():
+                    use(statement.operand)
+                    use(statement.carry)
                     define(statement.result)
                 case Finish():
                     use(statement.accumulator)

@@ -25,6 +25,7 @@ from lazygrad.codegen.program import (
     Position,
     Program,
     Reduce,
+    Scan,
     Store,
     Value,
     verify,
@@ -58,7 +59,7 @@ def shorten(story: list[str]) -> list[str]:
 def module(function: str) -> str:
     """A kernel function with the imports and helper functions that its text calls."""
     used = [text for name, text in HELPERS.items() if re.search(rf"\b{name}\b", function)]
-    header = HEADER + (LIBDEVICE if "libdevice." in function else "")
+    header = HEADER + (LIBDEVICE if any("libdevice." in text for text in [function, *used]) else "")
     return header + "\n" + "\n".join(text.rstrip("\n") + "\n\n" for text in used) + "\n" + function
 
 
@@ -156,6 +157,8 @@ class Text:
                 return [f"{s.result.name} = tl.where({ix.render(s.condition)}, {yes}, {no})"]
             case Reduce():
                 return self.reduce(s)
+            case Scan():
+                return self.scan(s)
             case Accumulator():
                 return self.accumulator(s)
             case Accumulate():
@@ -285,6 +288,23 @@ class Text:
             position = f"tl.broadcast_to(({ix.render(s.position)}).to(tl.int64), {self.shape(s.operand.lanes | {s.axis})})"
         return [f"{s.result.name} = {self.reduced(s.op, text, s.operand.dtype, s.axis, position)}"]
 
+    def scan(self, s: Scan) -> list[str]:
+        """Lanes beyond the axis hold anything: nothing inside stands behind them."""
+        number, name = self.order.index(s.axis), s.result.name
+        combine = {ops.SUM: "added", ops.PROD: "product", ops.MAX: "larger", ops.MIN: "smaller"}[s.op]
+        text = self.typed(s.operand)
+        if s.axis not in s.operand.lanes:
+            text = f"tl.broadcast_to({text}, {self.shape(s.operand.lanes | {s.axis})})"
+        text = f"tl.associative_scan({text}, {number}, {combine})"
+        if s.carry is None:
+            return [f"{name} = {text}"]
+        last = f"{s.axis} == {s.axis}_start + {self.block(s.axis)} - 1"
+        kept = f"tl.sum(tl.where({last}, {name}, 0), {number}, keep_dims=True)"
+        return [
+            f"{name} = {combine}({s.carry.name}, {text})",
+            f"{s.carry.name} = {kept}.to({s.result.dtype.triton})",
+        ]
+
     def accumulator(self, s: Accumulator) -> list[str]:
         dtype = s.result.dtype
         start = typed_literal(identity(s.op, dtype), dtype).removeprefix("tl.full((), ").rsplit(",", 1)[0]
@@ -315,7 +335,7 @@ class Text:
 
     def store(self, s: Store) -> str:
         text = self.typed(s.operand)
-        terms = self.edge(s.lanes)
+        terms = self.edge(s.lanes) + [f"({name} >= 0) & ({name} < {size})" for name, size in s.valid]
         mask = f", mask={' & '.join(terms)}" if terms else ""
         if s.dtype is bool_ or s.dtype.compute is not s.dtype:
             text = f"{text}.to({stored_type(s.dtype)})"

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from lazygrad.dtype import DType, bool_
+from lazygrad.dtype import DType, bool_, float64
 from lazygrad.ir import op as ops
 from lazygrad.ir.op import Op
 
@@ -40,6 +40,17 @@ def _cast(dtype: DType, arg: DType, a: str) -> str:
     return a if dtype.compute is arg.compute else f"{a}.to({arg.compute.triton})"
 
 
+def _bitcast(dtype: DType, arg: DType, a: str) -> str:
+    # half precisions are float32 in registers: their bits are those of the value rounded back
+    bits = a if dtype is dtype.compute else f"{a}.to({dtype.triton})"
+    return f"{bits}.to({arg.triton}, bitcast=True)"
+
+
+def _square_root(template: str) -> Spelling:
+    """Correctly rounded, as IEEE 754 asks: tl.sqrt is so for float64 only."""
+    return lambda dtype, arg, a: template.format(f"tl.{'sqrt' if dtype is float64 else 'sqrt_rn'}({a})")
+
+
 def _library(name: str) -> Spelling:
     return _simple(f"libdevice.{name}({', '.join('{' + str(i) + '}' for i in range(2 if name in TWO else 1))})")
 
@@ -54,8 +65,8 @@ SPELLINGS |= {
     ops.EXP2: _simple("tl.exp2({0})"),
     ops.LOG: _simple("tl.log({0})"),
     ops.LOG2: _simple("tl.log2({0})"),
-    ops.SQRT: _simple("tl.sqrt_rn({0})"),
-    ops.RSQRT: _simple("(1.0 / tl.sqrt_rn({0}))"),
+    ops.SQRT: _square_root("{0}"),
+    ops.RSQRT: _square_root("(1.0 / {0})"),
     ops.RECIPROCAL: _simple("(1.0 / {0})"),
     ops.SIGMOID: _simple("(1.0 / (1.0 + tl.exp(-{0})))"),
     ops.SIN: _simple("tl.sin({0})"),
@@ -69,7 +80,7 @@ SPELLINGS |= {
     ops.SUB: _simple("{0} - {1}"),
     ops.MUL: _simple("{0} * {1}"),
     ops.DIV: _simple("{0} / {1}"),
-    ops.FLOORDIV: _by_kind("tl.floor({0} / {1})", "floor_divide({0}, {1})"),
+    ops.FLOORDIV: _by_kind("floor_quotient({0}, {1})", "floor_divide({0}, {1})"),
     ops.TRUNCDIV: _simple("{0} // {1}"),
     ops.REMAINDER: _by_kind("floor_remainder({0}, {1})", "floor_remainder({0}, {1})"),
     ops.FMOD: _by_kind("libdevice.fmod({0}, {1})", "{0} % {1}"),
@@ -86,7 +97,7 @@ SPELLINGS |= {
     ops.SHR: _simple("({0} >> {1})"),
     ops.WHERE: _simple("tl.where({0}, {1}, {2})"),
     ops.CAST: _cast,
-    ops.BITCAST: lambda dtype, arg, a: f"{a}.to({arg.triton}, bitcast=True)",
+    ops.BITCAST: _bitcast,
     ops.PHILOX: _simple("random_bits({0}, {1})"),
 }
 SPELLINGS |= {
@@ -117,6 +128,11 @@ def larger(a, b):
 def smaller(a, b):
     return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
 """,
+    "added": """
+@triton.jit
+def added(a, b):
+    return a + b
+""",
     "product": """
 @triton.jit
 def product(a, b):
@@ -127,6 +143,17 @@ def product(a, b):
 def floor_divide(a, b):
     quotient = a // b  # truncates
     return tl.where((quotient * b != a) & ((a < 0) != (b < 0)), quotient - 1, quotient)
+""",
+    "floor_quotient": """
+@triton.jit
+def floor_quotient(a, b):
+    # a / b rounded may reach the next whole number; what is left over tells (as Python's //)
+    remainder = libdevice.fmod(a, b)
+    quotient = (a - remainder) / b
+    quotient = tl.where((remainder != 0) & ((remainder < 0) != (b < 0)), quotient - 1, quotient)
+    whole = tl.floor(quotient)
+    whole = tl.where(quotient - whole > 0.5, whole + 1, whole)
+    return tl.where(b == 0, a / b, whole)
 """,
     "floor_remainder": """
 @triton.jit

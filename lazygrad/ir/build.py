@@ -15,7 +15,7 @@ from lazygrad.dtype import DType, bool_, int64
 from lazygrad.errors import at_user_line
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node, make
-from lazygrad.ir.op import Kind, Op
+from lazygrad.ir.op import Kind, Op, SegmentArg
 from lazygrad.shape import Shape, broadcast, numel
 
 Scalar = bool | int | float
@@ -350,6 +350,16 @@ def scatter(base: Node, index: Node, values: Node, axis: int, mode: str) -> Node
             at_user_line(f"scatter: Expected self.dtype to be equal to src.dtype, got {base.dtype.name} and {values.dtype.name}")
         )
     return make(ops.SCATTER, (base, index, values), (axis, mode), base.dtype, base.shape, base.device)
+
+
+def place(values: Node, positions: Node) -> Node:
+    """Rows (n,) of values stored at positions (n,): each of 0, 1, ... n-1 exactly once."""
+    return make(ops.PLACE, (values, positions), None, values.dtype, values.shape, values.device)
+
+
+def segments(arg: SegmentArg, base: Node, values: Node, begins: Node, ends: Node, *rest: Node) -> Node:
+    """(rows, columns) of base, combined with segments of the rows of values (n, columns); see SEGMENT."""
+    return make(ops.SEGMENT, (base, values, begins, ends, *rest), arg, base.dtype, base.shape, base.device)
 
 
 def scan(op: Op, node: Node, axis: int) -> Node:

@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from lazygrad.errors import at_user_line
+from lazygrad.errors import at_user_line, names_what_it_makes
 from lazygrad.ir import op as ops
 from lazygrad.ir.build import (
     add,
@@ -37,6 +37,10 @@ from lazygrad.ir.build import (
 from lazygrad.ir.library import wide
 from lazygrad.ir.node import Node
 from lazygrad.shape import Shape
+
+names_what_it_makes(
+    __file__, generic=("pad_positions", "taps", "dilate", "crop_or_pad", "repeat_along")
+)
 
 Widths = Sequence[tuple[int, int]]
 

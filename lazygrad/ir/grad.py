@@ -11,12 +11,15 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from lazygrad.errors import names_what_it_makes
 from lazygrad.ir import attention, build
 from lazygrad.ir import op as ops
 from lazygrad.ir.build import add, cast, const, div, like, mul, neg, pointwise, scale, shift, sub, where
 from lazygrad.ir.node import Node, substitute, toposort
 from lazygrad.ir.op import Kind, Op
 from lazygrad.shape import Shape
+
+names_what_it_makes(__file__, name="backward")
 
 Vjp = Callable[..., Node]
 VJP: dict[Op, tuple[Vjp | None, ...]] = {}

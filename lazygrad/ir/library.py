@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 
 from lazygrad.dtype import DType, bool_, int64
-from lazygrad.errors import at_user_line
+from lazygrad.errors import at_user_line, names_what_it_makes
 from lazygrad.ir import op as ops
 from lazygrad.ir.attention import AttentionArg, attention, keep_mask
 from lazygrad.ir.build import (
@@ -40,6 +40,10 @@ from lazygrad.ir.build import (
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 from lazygrad.shape import Shape, normalize_axis
+
+names_what_it_makes(
+    __file__, generic=("wide", "unary", "square", "last", "standardized", "affine", "channels", "activation")
+)
 
 
 def wide(node: Node) -> Node:

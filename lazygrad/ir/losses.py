@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 
 from lazygrad.dtype import int64
-from lazygrad.errors import at_user_line
+from lazygrad.errors import at_user_line, names_what_it_makes
 from lazygrad.ir import op as ops
 from lazygrad.ir.build import (
     add,
@@ -36,6 +36,8 @@ from lazygrad.ir.build import (
 from lazygrad.ir.library import last, mean, relu, square, unary, wide
 from lazygrad.ir.node import Node
 from lazygrad.shape import broadcast
+
+names_what_it_makes(__file__, generic=("total", "reduced", "elementwise", "margin"))
 
 
 def total(node: Node) -> Node:

@@ -30,6 +30,7 @@ class Kind(enum.Enum):
     REDUCE = "reduce"
     CONTRACT = "contract"
     INDEXED = "indexed"  # addresses computed from values
+    SEGMENT = "segment"  # runs of rows combined into one each; made by schedule/scatter.py
     SCAN = "scan"
     ATTENTION = "attention"
     LIBRARY = "library"  # run by NumPy/CuPy only: sorting, factorizations
@@ -207,6 +208,12 @@ SCATTER = _op(
     "SCATTER", Kind.INDEXED, 3, lambda xp, arg, base, index, values: _scatter(xp, arg, base, index, values), _first
 )
 
+# values stored at unique positions that cover [0, n): what a permutation does. Made by schedule/ordering.py.
+PLACE = _op("PLACE", Kind.INDEXED, 2, lambda xp, arg, values, positions: _place(xp, values, positions), _first)
+# base (rows, columns) with, in row r, the rows of values at entries begins[r] .. ends[r] - 1 combined into it;
+# arg: a SegmentArg; src = base, values, begins, ends, [order], partial results of values in chunks, chunks of these ...
+SEGMENT = _op("SEGMENT", Kind.SEGMENT, -1, lambda xp, arg, *src: _segments(xp, arg, *src))
+
 # -- scans: arg = axis --------------------------------------------------------------------------------
 CUMSUM = _op("CUMSUM", Kind.SCAN, 1, lambda xp, axis, a: xp.cumsum(a, axis=axis, dtype=a.dtype), _first)
 CUMPROD = _op("CUMPROD", Kind.SCAN, 1, lambda xp, axis, a: xp.cumprod(a, axis=axis, dtype=a.dtype), _first)
@@ -230,6 +237,16 @@ ATTENTION_DK = _op("ATTENTION_DK", Kind.ATTENTION, -1, None, _first)
 ATTENTION_DV = _op("ATTENTION_DV", Kind.ATTENTION, -1, None, _first)
 
 COPY = _op("COPY", Kind.TRANSFER, 1, None, _first)  # arg: the device
+
+
+@dataclass(frozen=True)
+class SegmentArg:
+    """How a SEGMENT combines ("add", "max", "min", "mul"), how many rows each chunk of its partial results
+    stands for, and whether entries are looked up in an `order` of rows."""
+
+    mode: str
+    chunk: int = 0
+    ordered: bool = False
 
 
 # -- meanings too long for a line ---------------------------------------------------------------------
@@ -270,6 +287,23 @@ def _scatter(xp: Any, arg: tuple[int, str], base: Any, index: Any, values: Any) 
         return result
     combine = {"add": "add", "max": "maximum", "min": "minimum", "mul": "multiply"}[mode]
     getattr(xp, combine).at(result, where, values)
+    return result
+
+
+def _place(xp: Any, values: Any, positions: Any) -> Any:
+    result = xp.empty_like(values)
+    result[positions] = values
+    return result
+
+
+def _segments(xp: Any, arg: SegmentArg, base: Any, values: Any, begins: Any, ends: Any, *rest: Any) -> Any:
+    """Partial results are left unread: they hold nothing that isn't in values."""
+    lengths = xp.maximum(ends - begins, 0)
+    row = xp.repeat(xp.arange(base.shape[0]), lengths)
+    entry = xp.arange(row.size) - (xp.cumsum(lengths) - lengths)[row] + begins[row]
+    result = base.copy()
+    combine = {"add": "add", "max": "maximum", "min": "minimum", "mul": "multiply"}[arg.mode]
+    getattr(xp, combine).at(result, row, values[rest[0][entry] if arg.ordered else entry].astype(base.dtype))
     return result
 
 

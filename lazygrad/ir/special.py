@@ -183,7 +183,7 @@ def digamma(a: Any) -> Array:
         8.333333333333333e-2,
     )
     total = total + np.log(z) - 0.5 / z - series
-    total = np.where(reflected, total - math.pi / np.tan(math.pi * (x - np.floor(x))), total)
+    total = np.where(reflected, total - math.pi / np.tan(math.pi * (x - np.round(x))), total)
     total = np.where(reflected & (x == np.floor(x)), np.nan, total)
     return np.where(x == 0, -np.copysign(np.inf, x), total).astype(a.dtype)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
@@ -114,8 +115,18 @@ class ModuleList(ModuleSequence):
         self.extend(modules)
         return self
 
-    def insert(self, index: int, module: Module) -> None:
-        super().insert(index, module)
+    def __repr__(self) -> str:
+        if not len(self):
+            return f"{self._get_name()}()"
+        lines = []
+        index = 0
+        for text, run in itertools.groupby(repr(m) for m in self):  # equal neighbours are shown once
+            count = len(list(run))
+            place = f"({index})" if count == 1 else f"({index}-{index + count - 1})"
+            times = "" if count == 1 else f"{count} x "
+            lines.append(f"{place}: {times}{text}".replace("\n", "\n  "))
+            index += count
+        return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
 
 
 class ModuleDict(Module):

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lazygrad.dtype import float64
+from lazygrad.errors import names_what_it_makes
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.ir.build import add, cast, div, like, mul, pointwise, scale, shift, sub, where
@@ -24,6 +25,8 @@ from lazygrad.optim.common import (
     with_decay,
 )
 from lazygrad.optim.optimizer import Group, Optimizer, State
+
+names_what_it_makes(__file__)
 
 Betas = tuple[float, float]
 

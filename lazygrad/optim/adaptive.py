@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from lazygrad.errors import names_what_it_makes
 from lazygrad.ir import op as ops
 from lazygrad.ir.build import add, div, like, mul, pointwise, scale, shift, sub
 from lazygrad.ir.node import Node
@@ -21,6 +22,8 @@ from lazygrad.optim.common import (
     with_decay,
 )
 from lazygrad.optim.optimizer import Group, Optimizer, State
+
+names_what_it_makes(__file__)
 
 
 class RMSprop(Optimizer):

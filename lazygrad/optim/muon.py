@@ -7,12 +7,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from lazygrad.dtype import bfloat16, float32
+from lazygrad.errors import names_what_it_makes
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.ir.build import add, cast, div, like, pointwise, scale
 from lazygrad.ir.node import Node
 from lazygrad.optim.common import away, check, check_common, decayed, lerp, one_minus, sqrt, square
 from lazygrad.optim.optimizer import Group, Optimizer, State
+
+names_what_it_makes(__file__)
 
 
 def orthogonal(g: Node, coefficients: tuple[float, float, float], steps: int, eps: float) -> Node:

@@ -22,6 +22,7 @@ from lazygrad.config import current
 from lazygrad.device import Target
 from lazygrad.dtype import DType, bfloat16, bool_
 from lazygrad.errors import CompileError
+from lazygrad.ir import special
 from lazygrad.runtime import driver
 from lazygrad.runtime.disk_cache import DiskCache, digest
 
@@ -114,7 +115,6 @@ def _teach_interpreter() -> None:
     """What the interpreter lacks: device-library functions, and fast paths for our own reductions."""
     interpreter = importlib.import_module("triton.runtime.interpreter")
     language = importlib.import_module("triton.language")
-    special = importlib.import_module("scipy.special")
     libdevice = importlib.import_module("triton.language.extra.libdevice")
     handle = interpreter.TensorHandle
 
@@ -152,10 +152,29 @@ def _teach_interpreter() -> None:
 
     builder.create_dot = lambda self, a, b, *rest: create_dot(self, values(a), values(b), *rest)
 
+    # it truncates where the hardware rounds to bfloat16, and loses bfloat16's subnormal numbers
+    convert = interpreter._convert_float
+
+    def convert_float(data: Any, source: Any, result: Any, rounding: Any) -> Any:
+        if source == language.bfloat16 and result == language.float32:
+            return np.asarray(data).view(np.uint16).astype(np.uint32) << 16
+        if source == language.float32 and result == language.bfloat16:
+            return np.asarray(data).view(np.float32).astype(bfloat16.numpy).view(np.uint16)
+        return convert(data, source, result, rounding)
+
+    interpreter._convert_float = convert_float
+
     reduce_ops = interpreter.ReduceOps
     generic = reduce_ops.generic_reduce
     direct = {"larger": np.max, "smaller": np.min, "product": np.prod}
-    chosen = {"first_largest": np.argmax, "first_smallest": np.argmin}
+    chosen = ("first_largest", "first_smallest")
+
+    def chosen_first(data: Any, index: Any, axis: int, largest: bool) -> Any:
+        """Where along `axis` the extreme stands: NaN is extreme, and of equals the lowest index counts."""
+        best = (np.max if largest else np.min)(data, axis=axis, keepdims=True)
+        hit = (data == best) | ((data != data) & (best != best))
+        lowest = np.where(hit, index, np.iinfo(index.dtype).max)
+        return np.expand_dims(np.argmin(lowest, axis=axis), axis)
 
     def reduce(self: Any, input: Any) -> Any:
         name = getattr(self.combine_fn.fn, "__name__", "")
@@ -166,7 +185,7 @@ def _teach_interpreter() -> None:
             with np.errstate(all="ignore"):
                 made = direct[name](data, axis=self.axis, keepdims=self.keep_dims).astype(data.dtype)
             return [self.to_tensor(made, input[0].dtype)]
-        at = np.expand_dims(chosen[name](data, axis=self.axis), self.axis)
+        at = chosen_first(data, input[1].handle.data, self.axis, largest=name == "first_largest")
         pair = []
         for operand in input:
             values = np.take_along_axis(operand.handle.data, at, self.axis)
@@ -174,6 +193,21 @@ def _teach_interpreter() -> None:
         return pair
 
     reduce_ops.generic_reduce = reduce
+
+    scan_ops = interpreter.ScanOps
+    generic_scan = scan_ops.generic_scan
+    accumulating = {"added": np.add, "product": np.multiply, "larger": np.maximum, "smaller": np.minimum}
+
+    def scan(self: Any, input: Any) -> Any:
+        name = getattr(self.combine_fn.fn, "__name__", "")
+        if name not in accumulating:
+            return generic_scan(self, input)
+        data = input[0].handle.data
+        with np.errstate(all="ignore"):
+            made = accumulating[name].accumulate(data, axis=self.axis, dtype=data.dtype)
+        return [self.to_tensor(made, input[0].dtype)]
+
+    scan_ops.generic_scan = scan
 
 
 # -- compilation --------------------------------------------------------------------------------------

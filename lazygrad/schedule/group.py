@@ -15,6 +15,7 @@ class Form(enum.Enum):
     LOOP = "loop"  # pointwise and reductions over one iteration space
     PRODUCT = "product"  # a matrix product, with what follows it elementwise
     ATTENTION = "attention"
+    SEGMENT = "segment"  # runs of rows, each combined into one
     LIBRARY = "library"  # run op by op by the array library
 
 

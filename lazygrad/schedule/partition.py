@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from lazygrad.codegen import index as ix
 from lazygrad.codegen.attend import kernel_family
 from lazygrad.codegen.lower import source_index
+from lazygrad.codegen.segments import operands_of
 from lazygrad.codegen.spelling import BY_LIBRARY
 from lazygrad.codegen.views import view_of
 from lazygrad.ir import op as ops
@@ -23,7 +24,7 @@ from lazygrad.schedule.group import Domain, Form, Group, domain_of
 
 MAX_POINTERS = 28  # pointers of one kernel: more cost registers and help nobody
 MAX_OPS = 160  # recomputed ops behind one read: beyond, the value is stored
-WHOLE = (Kind.CONTRACT, Kind.ATTENTION, Kind.SCAN, Kind.LIBRARY, Kind.TRANSFER)  # read all of their operands
+WHOLE = (Kind.CONTRACT, Kind.ATTENTION, Kind.SEGMENT, Kind.LIBRARY, Kind.TRANSFER)  # read all of their operands
 
 
 @dataclass
@@ -65,7 +66,7 @@ def is_source(node: Node) -> bool:
 
 def runs_in_library(node: Node) -> bool:
     """Ops no kernel evaluates element by element."""
-    return node.op in BY_LIBRARY or node.op is ops.SCATTER or node.op.kind in (Kind.SCAN, Kind.LIBRARY, Kind.TRANSFER)
+    return node.op in BY_LIBRARY or node.op is ops.SCATTER or node.op.kind in (Kind.LIBRARY, Kind.TRANSFER)
 
 
 def bases(node: Node) -> list[Node]:
@@ -85,7 +86,7 @@ def memory_read(node: Node) -> list[Node]:
     """What must be in memory for an op that takes its operands whole."""
     if runs_in_library(node):
         return [b for s in node.src for b in bases(s)]
-    return [view_of(s).base for s in node.src]
+    return [view_of(s).base for s in operands_of(node)]
 
 
 def choose_anchors(order: list[Node], roots: list[Node], fuse: bool) -> list[Node]:
@@ -224,7 +225,7 @@ class Merger:
         self.alive: dict[int, Draft] = {}
         for number, anchor in enumerate(anchors):
             draft = Draft(number, [anchor], form_of(anchor), _size(anchor), _domain(anchor))
-            if draft.domain is not None:
+            if anchor.op.kind is Kind.REDUCE:
                 draft.rows.add(anchor)
             for base in accesses[anchor]:
                 self.readers[base].append(anchor)
@@ -411,7 +412,7 @@ class Merger:
         inputs = list(dict.fromkeys(b for m in draft.members for b in self.accesses[m] if b not in inside))
         stored = tuple(m for m in draft.members if self._is_stored(m, inside))
         elementwise: frozenset[Node] = frozenset()
-        if draft.form is Form.LOOP and draft.domain is None:
+        if draft.form is Form.LOOP and draft.domain is None and not any(m.op is ops.PLACE for m in draft.members):
             here = {linear_variable(draft.size)}
             elementwise = frozenset(
                 b for b in inputs if all(self.accesses[m].get(b, here) == here for m in draft.members)
@@ -424,7 +425,7 @@ def form_of(anchor: Node) -> Form:
         return Form.LIBRARY
     if anchor.op.kind is Kind.CONTRACT:
         return Form.PRODUCT
-    return Form.ATTENTION if anchor.op.kind is Kind.ATTENTION else Form.LOOP
+    return {Kind.ATTENTION: Form.ATTENTION, Kind.SEGMENT: Form.SEGMENT}.get(anchor.op.kind, Form.LOOP)
 
 
 def _size(anchor: Node) -> int:
@@ -435,6 +436,8 @@ def _size(anchor: Node) -> int:
 
 
 def _domain(anchor: Node) -> Domain | None:
+    if anchor.op.kind is Kind.SCAN:
+        return domain_of(anchor.shape, (anchor.arg,))
     if anchor.op.kind is not Kind.REDUCE:
         return None
     return domain_of(anchor.src[0].shape, anchor.arg)
@@ -461,6 +464,8 @@ def _joint_domain(first: Draft, second: Draft) -> tuple[Domain | None, set[Node]
 
 def _crossing(reader: Node, base: Node, at: set[ix.Expr], domain: Domain | None, rows: set[Node]) -> str | None:
     """Why `reader` can't take `base` from a register: it wants another thread's element."""
+    if base.op is ops.PLACE:
+        return "elements of a PLACE are stored by whichever thread has them"
     over_rows = reader in rows and reader.op.kind is not Kind.REDUCE
     linear = linear_variable(_size(reader))
     if base in rows:

@@ -6,6 +6,7 @@ from lazygrad.codegen import attend, products
 from lazygrad.codegen.attend import attention_kernel
 from lazygrad.codegen.loops import body_of, loop_kernel
 from lazygrad.codegen.products import product_kernel
+from lazygrad.codegen.segments import segment_kernel
 from lazygrad.device import Target
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node, toposort
@@ -91,6 +92,9 @@ def _choices(group: Group, target: Target) -> tuple[tuple[Choice, ...], tuple[No
     if group.form is Form.ATTENTION:
         made = [attention_kernel(group, target, c) for c in attend.configs(group, target)[: _most(target)]]
         return tuple(kernel for kernel, _, _ in made), made[0][1], made[0][2]
+    if group.form is Form.SEGMENT:
+        kernel, arguments = segment_kernel(group)
+        return (kernel,), arguments, group.stored
     configs = products.configs(group, target)[: _most(target)]
     kernels = [product_kernel(group, target, c) for c in configs]
     choices: tuple[Choice, ...] = tuple(kernel for kernel, _ in kernels)

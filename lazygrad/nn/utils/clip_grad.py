@@ -7,13 +7,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from lazygrad.dtype import promote
-from lazygrad.errors import at_user_line
+from lazygrad.errors import at_user_line, names_what_it_makes
 from lazygrad.ir import build, library
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.core import TensorBase, grad_mode, wrap
 from lazygrad.tensor.creation import zeros
+
+names_what_it_makes(__file__)
 
 
 def _grads(parameters: Tensor | Iterable[Tensor]) -> list[Any]:
