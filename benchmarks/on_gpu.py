@@ -199,6 +199,14 @@ def host():
         names = ("forward", "backward", "step", "zero_grad and launch", "waiting")
         parts = ", ".join(f"{n} {1e3 * (b - a):.1f}" for n, a, b in zip(names, times, times[1:], strict=False))
         print(f"host: {parts} ms")
+    import cProfile
+    import pstats
+
+    profile = cProfile.Profile()
+    profile.enable()
+    steps_per_second(lg, model, optimizer, data, F, 3, 0)
+    profile.disable()
+    pstats.Stats(profile).sort_stats("tottime").print_stats(25)
 
 
 def kernels():

@@ -66,7 +66,9 @@ class GradScaler:
         if not self._enabled:
             return
         if id(optimizer) in self._found:
-            raise RuntimeError("unscale_() has already been called on this optimizer since the last update().")
+            raise RuntimeError(
+                "unscale_() has already been called on this optimizer since the last update()."
+            )
         grads: list[Any] = [p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
         if not grads:
             raise AssertionError("No inf checks were recorded for this optimizer.")
@@ -158,7 +160,9 @@ class GradScaler:
         if not self._enabled:
             return
         if not state_dict:
-            raise RuntimeError("The source state dict is empty, possibly because it was saved from a disabled instance")
+            raise RuntimeError(
+                "The source state dict is empty, possibly because it was saved from a disabled instance"
+            )
         self._init_scale = state_dict["scale"]
         self._growth_factor = state_dict["growth_factor"]
         self._backoff_factor = state_dict["backoff_factor"]

@@ -16,6 +16,7 @@ from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node, make, toposort, uncomputed
 from lazygrad.ir.op import Kind
+from lazygrad.ir.recognise import recognise
 from lazygrad.ir.simplify import simplify
 from lazygrad.runtime import gpu, triton
 from lazygrad.runtime.array import cuda_device_count, evaluate
@@ -178,6 +179,9 @@ def compiled_plan(structure: Structure, target: Target, settings: Settings) -> C
 
 
 def compile_plan(roots: list[Node], leaves: list[Node], target: Target, settings: Settings) -> Plan:
+    if settings.fuse and target.generates_kernels:
+        found = recognise(roots)
+        roots = [found.get(r, r) for r in roots]
     roots = simplify(roots)
     if not target.generates_kernels:
         return plan_op_by_op(decompose(roots), leaves)
@@ -201,13 +205,13 @@ def run_on_device(
     if bound is None:
         bound = compiled.on_device[key] = DevicePlan(compiled.plan, device, possible_donations(compiled.plan, wanted))
     olds = {p: known(structure.leaves[i]) for p, i in bound.donations.items()}
+    line = user_line()
     arrays = bound.run(inputs, settings)
     taken = {id(a) for a in inputs}
     for position, (root, array) in enumerate(zip(structure.roots, arrays, strict=True)):
         old = olds.get(position)
         if old is not None:
-            made = Buffer(None, root.dtype, root.shape, root.device, root.where)
-            made.where = user_line()
+            made = Buffer(None, root.dtype, root.shape, root.device, line)
             old.give_memory_to(made)
         else:
             made = Buffer(owned(array, taken), root.dtype, root.shape, root.device, root.where)

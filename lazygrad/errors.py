@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
 from pathlib import Path
 
 _PACKAGE = str(Path(__file__).resolve().parent)
@@ -36,8 +40,25 @@ def names_what_it_makes(file: str, generic: tuple[str, ...] = (), name: str = ""
     _files[file] = _Names(generic, name)
 
 
+_pinned: ContextVar[Line | None] = ContextVar("lazygrad_pinned_line", default=None)
+
+
+@contextmanager
+def one_line(name: str = "") -> Iterator[None]:
+    """Everything made in this block was asked for by one line of the user: found once, not for each node."""
+    line = user_line()
+    token = _pinned.set((line[0], line[1], name or line[2]))
+    try:
+        yield
+    finally:
+        _pinned.reset(token)
+
+
 def user_line() -> Line:
     """(file, line, name) of the innermost caller outside lazygrad itself, and the composite in between."""
+    pinned = _pinned.get()
+    if pinned is not None:
+        return pinned
     name = ""
     frame = sys._getframe(1)
     while frame is not None:
@@ -54,6 +75,7 @@ def user_line() -> Line:
     return UNKNOWN if not name else (*UNKNOWN[:2], name)
 
 
+@lru_cache(maxsize=65536)
 def show_line(line: Line) -> str:
     """`train.py:12`, as short as the reader needs it."""
     path = Path(line[0])

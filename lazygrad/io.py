@@ -73,7 +73,11 @@ def write_safetensors(arrays: Mapping[str, Array], metadata: Mapping[str, str], 
     for name in order:
         array = arrays[name]
         code = CODES[from_numpy(array.dtype)]
-        rows[name] = {"dtype": code, "shape": list(array.shape), "data_offsets": [start, start + array.nbytes]}
+        rows[name] = {
+            "dtype": code,
+            "shape": list(array.shape),
+            "data_offsets": [start, start + array.nbytes],
+        }
         start += array.nbytes
     header = json.dumps(rows, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
@@ -158,7 +162,7 @@ class Encoder:
         if isinstance(value, Size):
             return {"size": list(value)}
         for kind, cls in (("tuple", tuple), ("set", (set, frozenset)), ("list", list)):
-            if isinstance(value, cls):  # type: ignore[arg-type]
+            if isinstance(value, cls):
                 items = [self.encode(v, (*path, str(i))) for i, v in enumerate(value)]
                 return items if kind == "list" else {kind: items}
         if isinstance(value, DType):
@@ -169,7 +173,8 @@ class Encoder:
             return {"bytes": value.hex()}
         where = ".".join(path) or "the object itself"
         raise TypeError(
-            f"save(): can't save {type(value).__name__} at {where}: only tensors, arrays, numbers, strings, None, "
+            f"save(): can't save {type(value).__name__} at {where}: only tensors, arrays, numbers, "
+            f"strings, None, "
             "dtypes and containers of these"
         )
 
@@ -273,7 +278,8 @@ def _write(file: File, arrays: Mapping[str, Array], metadata: Mapping[str, str])
 def save(obj: Any, f: File, **ignored: Any) -> None:
     """Write nested containers of tensors, arrays, numbers and strings to a path or an open file.
 
-    A path is replaced only once the new file is complete. TypeError for what can't be saved, naming its place.
+    A path is replaced only once the new file is complete. TypeError for what can't be saved, naming its
+    place.
     """
     encoder = Encoder()
     structure = encoder.encode(obj)
@@ -296,7 +302,9 @@ def load(f: File, map_location: Any = None, *, weights_only: bool = True, **igno
     return {name: decoder.tensor(name, {}, False) for name in arrays}
 
 
-def save_file(tensors: Mapping[str, Tensor], filename: File, metadata: Mapping[str, str] | None = None) -> None:
+def save_file(
+    tensors: Mapping[str, Tensor], filename: File, metadata: Mapping[str, str] | None = None
+) -> None:
     """safetensors' own function: a flat dict of tensors."""
     flush([t.node for t in tensors.values()])
     _write(filename, {name: t.numpy(force=True) for name, t in tensors.items()}, metadata or {})

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from lazygrad.codegen import index as ix
+from lazygrad.codegen import naming
 from lazygrad.codegen.kernel import Kernel, Pointer
 from lazygrad.codegen.lower import Index, Lowering, Names, stem
 from lazygrad.codegen.program import (
@@ -28,10 +29,10 @@ from lazygrad.codegen.program import (
 )
 from lazygrad.codegen.render import render
 from lazygrad.codegen.tile import Tile, pointwise_tile, reduction_tile
-from lazygrad.errors import show_line
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node, toposort
 from lazygrad.ir.op import Kind
+from lazygrad.ir.print import operation_lines
 from lazygrad.schedule.group import Domain, Group
 from lazygrad.shape import numel
 
@@ -62,26 +63,14 @@ def body_of(group: Group) -> list[Node]:
     return [n for n in toposort(group.stored, stop=lambda n: n in inputs) if n not in inputs]
 
 
-def kernel_name(group: Group) -> str:
-    """Named after the ops it fuses: the reductions, then the weightiest pointwise ones."""
-    words: list[str] = []
-    for node in body_of(group):
-        if node.op.kind in (Kind.REDUCE, Kind.SCAN, Kind.POINTWISE, Kind.INDEXED) or node in group.stored:
-            word = node.op.name.lower()
-            if word not in words and node.op not in (ops.CAST, ops.EXPAND, ops.RESHAPE, ops.PERMUTE, ops.CONST):
-                words.append(word)
-    chosen = words[:5] or [group.stored[-1].op.name.lower()]
-    return "_".join(chosen) + ("_kernel" if len(words) <= 5 else f"_and_{len(words) - 5}_more")
+def kernel_name(group: Group, before: str = "") -> str:
+    """What the group computes, in the field's terms."""
+    return naming.kernel_name(body_of(group), group.stored, before)
 
 
 def story_of(group: Group) -> list[str]:
     """One line for each fused op: the op, its shape, the user's line."""
-    lines = []
-    for node in body_of(group):
-        if node.op.kind in (Kind.MOVEMENT, Kind.SOURCE):
-            continue
-        lines.append(f"{node.op.name.lower()} {list(node.shape)} {node.dtype.name}  {show_line(node.where)}")
-    return list(dict.fromkeys(lines))
+    return operation_lines(body_of(group))
 
 
 class _Builder:

@@ -120,8 +120,7 @@ class _Product:
         return tuple(lines.split("\n")) if lines else ()
 
     def kernel(self, config: MatmulConfig) -> Kernel:
-        name = f"matmul_{kernel_name(self.group)}" if len(self.group.members) > 1 else "matmul_kernel"
-        name = name.replace("dot_", "")
+        name = kernel_name(self.group, "matmul")
         if config.persistent and persistent_refusal(self.spec, self.hooks()) is None:
             return persistent(self.spec, config, self.hooks(), name, self.target.multiprocessors)
         return matmul(self.spec, config, self.hooks(), name)

@@ -38,14 +38,14 @@ from lazygrad.ir.library import wide
 from lazygrad.ir.node import Node
 from lazygrad.shape import Shape
 
-names_what_it_makes(
-    __file__, generic=("pad_positions", "taps", "dilate", "crop_or_pad", "repeat_along")
-)
+names_what_it_makes(__file__, generic=("pad_positions", "taps", "dilate", "crop_or_pad", "repeat_along"))
 
 Widths = Sequence[tuple[int, int]]
 
 
-def output_size(size: int, kernel: int, stride: int, dilation: int, ceil: bool = False, before: int = 0) -> int:
+def output_size(
+    size: int, kernel: int, stride: int, dilation: int, ceil: bool = False, before: int = 0
+) -> int:
     """Windows along one padded dimension. With `ceil` the last may hang over, unless it starts in padding."""
     span = dilation * (kernel - 1) + 1
     count = -(-(size - span) // stride) + 1 if ceil else (size - span) // stride + 1
@@ -66,7 +66,8 @@ def taps(node: Node, kernel: Shape, stride: Shape, dilation: Shape, first: int) 
     if any(c <= 0 for c in counts):
         raise RuntimeError(
             at_user_line(
-                f"Calculated padded input size per channel: {tuple(sizes)}. Kernel size: {kernel}. Kernel size "
+                f"Calculated padded input size per channel: {tuple(sizes)}. Kernel size: {kernel}. "
+                f"Kernel size "
                 "can't be greater than actual input size"
             )
         )
@@ -153,13 +154,16 @@ def _check(x: Node, weight: Node, groups: int) -> None:
     if x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
         raise RuntimeError(
             at_user_line(
-                f"Given groups={groups}, weight of size {list(weight.shape)}, expected input{list(x.shape)} to have "
+                f"Given groups={groups}, weight of size {list(weight.shape)}, expected "
+                f"input{list(x.shape)} to have "
                 f"{weight.shape[1] * groups} channels, but got {x.shape[1]} channels instead"
             )
         )
     if x.dtype is not weight.dtype:
         raise RuntimeError(
-            at_user_line(f"Input type ({x.dtype.name}) and weight type ({weight.dtype.name}) should be the same")
+            at_user_line(
+                f"Input type ({x.dtype.name}) and weight type ({weight.dtype.name}) should be the same"
+            )
         )
 
 
@@ -177,7 +181,8 @@ def transposed_convolution(
     kernel = weight.shape[2:]
     spread = dilate(x, stride)
     widths = [
-        (d * (k - 1) - p, d * (k - 1) - p + e) for k, p, d, e in zip(kernel, padding, dilation, extra, strict=True)
+        (d * (k - 1) - p, d * (k - 1) - p + e)
+        for k, p, d, e in zip(kernel, padding, dilation, extra, strict=True)
     ]
     spread = crop_or_pad(spread, widths)
     inputs, outputs = weight.shape[0] // groups, weight.shape[1]
@@ -186,7 +191,13 @@ def transposed_convolution(
     swapped = permute(split, (0, 2, 1, *range(3, split.ndim)))
     ones = (1,) * len(kernel)
     return convolution(
-        spread, reshape(swapped, (groups * outputs, inputs, *kernel)), bias, ones, [(0, 0)] * len(kernel), dilation, groups
+        spread,
+        reshape(swapped, (groups * outputs, inputs, *kernel)),
+        bias,
+        ones,
+        [(0, 0)] * len(kernel),
+        dilation,
+        groups,
     )
 
 
@@ -201,7 +212,9 @@ def crop_or_pad(node: Node, widths: Widths) -> Node:
 
 
 # -- pooling ------------------------------------------------------------------------------------------
-def hanging(node: Node, kernel: Shape, stride: Shape, dilation: Shape, padding: Shape, ceil: bool) -> list[tuple[int, int]]:
+def hanging(
+    node: Node, kernel: Shape, stride: Shape, dilation: Shape, padding: Shape, ceil: bool
+) -> list[tuple[int, int]]:
     """The widths that make every window whole: the padding, and with `ceil` what the last ones hang over."""
     widths = []
     sizes = node.shape[node.ndim - len(kernel) :]
@@ -215,7 +228,8 @@ def hanging(node: Node, kernel: Shape, stride: Shape, dilation: Shape, padding: 
 def max_pool(
     node: Node, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape, ceil: bool
 ) -> tuple[Node, Node]:
-    """(the largest of each window, its position in the flattened input). The first of equals wins; NaN wins."""
+    """(the largest of each window, its position in the flattened input). The first of equals wins; NaN
+    wins."""
     first = node.ndim - len(kernel)
     sizes = node.shape[first:]
     widths = hanging(node, kernel, stride, dilation, padding, ceil)
@@ -278,7 +292,8 @@ def adaptive_windows(size: int, count: int) -> list[tuple[int, int]]:
 
 
 def adaptive_pool(node: Node, counts: Shape, average: bool) -> Node:
-    """The mean or maximum over windows that divide each trailing dimension into `counts`, one axis at a time."""
+    """The mean or maximum over windows that divide each trailing dimension into `counts`, one axis at a
+    time."""
     for i, count in enumerate(counts):
         axis = node.ndim - len(counts) + i
         size = node.shape[axis]
@@ -320,7 +335,9 @@ def unfold(node: Node, kernel: Shape, stride: Shape, padding: Shape, dilation: S
 def fold(node: Node, sizes: Shape, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape) -> Node:
     """The transpose of unfold: every tap added where it came from."""
     padded = [n + 2 * p for n, p in zip(sizes, padding, strict=True)]
-    counts = tuple(output_size(n, k, s, d) for n, k, s, d in zip(padded, kernel, stride, dilation, strict=True))
+    counts = tuple(
+        output_size(n, k, s, d) for n, k, s, d in zip(padded, kernel, stride, dilation, strict=True)
+    )
     taps_count = math.prod(kernel)
     batch, channels = node.shape[0], node.shape[1] // taps_count
     columns = reshape(node, (batch, channels, taps_count, *counts))
@@ -339,7 +356,7 @@ def fold(node: Node, sizes: Shape, kernel: Shape, stride: Shape, padding: Shape,
 
 # -- padding modes and resampling ---------------------------------------------------------------------
 def pad_by(node: Node, widths: Widths, mode: str) -> Node:
-    """"reflect", "replicate" or "circular" padding of the trailing dimensions."""
+    """ "reflect", "replicate" or "circular" padding of the trailing dimensions."""
     for i, (before, after) in enumerate(widths):
         axis = node.ndim - len(widths) + i
         size = node.shape[axis]
@@ -353,7 +370,9 @@ def pad_by(node: Node, widths: Widths, mode: str) -> Node:
             )
         if not before and not after:
             continue
-        node = concat([_margin(node, axis, before, mode, True), node, _margin(node, axis, after, mode, False)], axis)
+        node = concat(
+            [_margin(node, axis, before, mode, True), node, _margin(node, axis, after, mode, False)], axis
+        )
     return node
 
 

@@ -328,8 +328,10 @@ def embedding(index: Node, weight: Node, padding: int | None = None) -> Node:
     """Rows of `weight` (entries, width) at `index`; row `padding` takes no gradient."""
     entries, width = weight.shape
     flat = reshape(cast(index, int64), (index.numel, 1))
-    rows = gather(weight, expand(flat, (index.numel, width)), 0) if index.numel else const(
-        0, weight.dtype, weight.device, (0, width)
+    rows = (
+        gather(weight, expand(flat, (index.numel, width)), 0)
+        if index.numel
+        else const(0, weight.dtype, weight.device, (0, width))
     )
     if padding is not None:
         rows = where(equal(flat, like(flat, padding % entries)), detach(rows), rows)

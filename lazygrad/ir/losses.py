@@ -46,7 +46,7 @@ def total(node: Node) -> Node:
 
 
 def reduced(node: Node, reduction: str) -> Node:
-    """"none", "mean" or "sum" of a loss per element. ValueError for anything else."""
+    """ "none", "mean" or "sum" of a loss per element. ValueError for anything else."""
     if reduction == "none":
         return node
     if reduction == "sum":
@@ -203,13 +203,16 @@ def _check_classes(name: str, input: Node, target: Node) -> None:
     if input.ndim > 1 and target.ndim and input.shape[0] != target.shape[0]:
         raise ValueError(
             at_user_line(
-                f"Expected input batch_size ({input.shape[0]}) to match target batch_size ({target.shape[0]})."
+                f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
+                f"({target.shape[0]})."
             )
         )
     if target.shape != expected:
         raise RuntimeError(at_user_line(f"Expected target size {list(expected)}, got {list(target.shape)}"))
     if target.dtype.is_floating_point or not target.dtype.category:
-        raise RuntimeError(at_user_line(f"{name}: expected class indices, got a target of dtype {target.dtype.name}"))
+        raise RuntimeError(
+            at_user_line(f"{name}: expected class indices, got a target of dtype {target.dtype.name}")
+        )
 
 
 def _picked(rows: Node, index: Node) -> Node:
@@ -227,7 +230,8 @@ def _weighted_mean(loss: Node, factor: Node, valid: Node, reduction: str, weight
 
 
 def nll_loss(log_p: Node, target: Node, weight: Node | None, ignore: int, reduction: str) -> Node:
-    """-weight[t] * log_p[t] for class indices t along dimension 1; lines whose target is `ignore` don't count."""
+    """-weight[t] * log_p[t] for class indices t along dimension 1; lines whose target is `ignore` don't
+    count."""
     _check_classes("nll_loss", log_p, target)
     rows = last(wide(log_p), _class_axis(log_p))
     index, valid = _indices(target, ignore)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import ref
 
 from lazygrad.device import Device
 from lazygrad.dtype import DType
@@ -52,14 +52,26 @@ class Node:
         return f"{self.op.name}({', '.join(s.op.name for s in self.src)}){list(self.shape)}:{self.dtype.name}"
 
 
-_made: WeakValueDictionary[Any, Node] = WeakValueDictionary()
+# Nodes by meaning. Sources are named by their ids: an entry counts only while its node lives, and then its
+# sources live too, so the ids are theirs. Entries of dead nodes are swept when they may be half of all.
+_made: dict[Any, ref[Node]] = {}
+_sweep_at = [1 << 16]
 
 
 def make(op: Op, src: tuple[Node, ...], arg: Any, dtype: DType, shape: Shape, device: Device) -> Node:
     """The node with this meaning: an existing one where there is one. Unchecked; see ir/build.py."""
-    # 0.0 == -0.0 and 1 == True, so a constant is told apart by its text
-    key = (op, src, repr(arg) if op is ops.CONST else arg, dtype, shape, device)
-    node = _made.get(key)
+    if op is ops.CONST:  # 0.0 == -0.0 and 1 == True, so a constant is told apart by its text
+        key: Any = (op, repr(arg), dtype, device)
+    elif len(src) == 1:
+        key = (op, id(src[0]), arg, dtype, shape)
+    elif len(src) == 2:
+        key = (op, id(src[0]), id(src[1]), arg, dtype, shape)
+    elif op is ops.BUFFER:  # by id too: the table must not keep memory alive
+        key = (op, id(arg), dtype, shape)
+    else:
+        key = (op, tuple([id(s) for s in src]), arg, dtype, shape, device)
+    entry = _made.get(key)
+    node = None if entry is None else entry()
     if node is None:
         node = Node.__new__(Node)
         node.op, node.src, node.arg = op, src, arg
@@ -67,14 +79,26 @@ def make(op: Op, src: tuple[Node, ...], arg: Any, dtype: DType, shape: Shape, de
         node.where = user_line()
         node.computed = arg if op is ops.BUFFER else None
         node.needs_grad = op is ops.LEAF or (
-            dtype.is_floating_point and op is not ops.DETACH and any(s.needs_grad for s in src)
+            dtype.is_floating_point and op is not ops.DETACH and _any_needs_grad(src)
         )
-        _made[key] = node
+        _made[key] = ref(node)
+        if len(_made) > _sweep_at[0]:
+            live_nodes()
     return node
 
 
+def _any_needs_grad(src: tuple[Node, ...]) -> bool:
+    for s in src:  # noqa: SIM110 - any() with a generator costs three times as much, and this is every node
+        if s.needs_grad:
+            return True
+    return False
+
+
 def live_nodes() -> int:
-    """How many nodes exist: what the tests of leaks look at."""
+    """How many nodes exist: what the tests of leaks look at. Sweeps the entries of those that don't."""
+    for key in [k for k, entry in list(_made.items()) if entry() is None]:
+        del _made[key]
+    _sweep_at[0] = max(1 << 16, 2 * len(_made))
     return len(_made)
 
 

@@ -331,16 +331,27 @@ def _checked(factorize: Callable[..., Any], *arrays: Any) -> Any:
 
 def philox(xp: Any, seed: Any, counter: Any) -> Any:
     """The first word of Philox-4x32-10 with key = seed and counter words (low, high, 0, 0), as int32."""
+    low, high = _halves(xp, xp.ascontiguousarray(counter))
+    zero = xp.zeros_like(low)
+    first = philox_4x32_10(xp, (low, high, zero, zero), _halves(xp, xp.asarray(seed)))[0]
+    return first.astype(xp.uint32).view(xp.int32)
+
+
+def _halves(xp: Any, words: Any) -> tuple[Any, Any]:
+    """The low and the high 32 bits of 64."""
+    wide = words.view(xp.uint64)
+    return wide & xp.uint64(0xFFFFFFFF), wide >> xp.uint64(32)
+
+
+def philox_4x32_10(xp: Any, counter: tuple[Any, ...], key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Four words of 32 random bits from four words of counter and two of key, all held in uint64."""
     mask = xp.uint64(0xFFFFFFFF)
     shift = xp.uint64(32)
-    seed = xp.asarray(seed).view(xp.uint64)
-    counter = xp.ascontiguousarray(counter).view(xp.uint64)
-    k0, k1 = seed & mask, seed >> shift
-    c0, c1 = counter & mask, counter >> shift
-    c2 = c3 = xp.zeros_like(c0)
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
     for round_ in range(10):
         if round_:
             k0, k1 = (k0 + xp.uint64(0x9E3779B9)) & mask, (k1 + xp.uint64(0xBB67AE85)) & mask
         p0, p1 = xp.uint64(0xD2511F53) * c0, xp.uint64(0xCD9E8D57) * c2
         c0, c1, c2, c3 = (p1 >> shift) ^ c1 ^ k0, p1 & mask, (p0 >> shift) ^ c3 ^ k1, p0 & mask
-    return c0.astype(xp.uint32).view(xp.int32)
+    return c0, c1, c2, c3

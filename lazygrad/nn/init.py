@@ -51,7 +51,8 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Generator = None,
 ) -> Tensor:
-    """Normal, cut off outside [a, b]: the inverse of the normal's distribution function on uniform numbers."""
+    """Normal, cut off outside [a, b]: the inverse of the normal's distribution function on uniform
+    numbers."""
     low, high = (math.erf((bound - mean) / std * math.sqrt(0.5)) for bound in (a, b))
     draw = random.uniform(tensor.node.shape, tensor.dtype.compute, _source(tensor, generator))
     # (0, 1): erfinv is infinite at the ends
@@ -84,7 +85,8 @@ def eye_(tensor: Tensor) -> Tensor:
     """Ones on the diagonal. ValueError unless two-dimensional."""
     if tensor.ndim != 2:
         raise ValueError(at_user_line("Only tensors with 2 dimensions are supported"))
-    return _put(tensor, _diagonal(*tensor.node.shape, tensor.node))
+    rows, columns = tensor.node.shape
+    return _put(tensor, _diagonal(rows, columns, tensor.node))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
@@ -96,7 +98,9 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         raise ValueError(at_user_line("dim 0 must be divisible by groups"))
     per_group = shape[0] // groups
     node = _diagonal(per_group, shape[1], tensor.node)
-    node = build.reshape(build.expand(build.reshape(node, (1, per_group, shape[1])), (groups, per_group, shape[1])), shape[:2])
+    node = build.reshape(
+        build.expand(build.reshape(node, (1, per_group, shape[1])), (groups, per_group, shape[1])), shape[:2]
+    )
     node = build.reshape(node, (*shape[:2], *[1] * (len(shape) - 2)))
     widths = [(0, 0), (0, 0), *((n // 2, n - n // 2 - 1) for n in shape[2:])]
     return _put(tensor, build.pad(node, widths))
@@ -106,7 +110,9 @@ def _fans(tensor: Tensor) -> tuple[int, int]:
     """(inputs, outputs) of one element of the result: kernel positions count as inputs and outputs."""
     shape = tensor.node.shape
     if len(shape) < 2:
-        raise ValueError(at_user_line("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions"))
+        raise ValueError(
+            at_user_line("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
+        )
     field = math.prod(shape[2:])
     return shape[1] * field, shape[0] * field
 
@@ -122,7 +128,9 @@ def _fan(tensor: Tensor, mode: str) -> int:
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor that keeps variance through a nonlinearity. ValueError for an unknown one."""
-    if nonlinearity in ("linear", "conv1d", "conv2d", "conv3d", "sigmoid") or nonlinearity.startswith("conv_transpose"):
+    if nonlinearity in ("linear", "conv1d", "conv2d", "conv3d", "sigmoid") or nonlinearity.startswith(
+        "conv_transpose"
+    ):
         return 1.0
     if nonlinearity == "leaky_relu":
         slope = 0.01 if param is None else param
@@ -195,4 +203,3 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
     rank = build.argsort(build.argsort(order, 0), 0)
     dropped = build.less(rank, build.like(rank, math.ceil(sparsity * rows)))
     return _put(tensor, build.where(dropped, build.like(tensor.node, 0), build.detach(tensor.node)))
-

@@ -39,7 +39,9 @@ class Module(ModuleTree):
 
     # -- calling
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
+        raise NotImplementedError(
+            f'Module [{type(self).__name__}] is missing the required "forward" function'
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not (self._forward_hooks or self._forward_pre_hooks or self._backward_hooks):
@@ -107,7 +109,9 @@ class Module(ModuleTree):
         """Call hook(module, grad_input, grad_output) when backward has made them. It can't replace them."""
         return self._register(self._backward_hooks, hook, prepend, False)
 
-    def _register(self, hooks: dict[int, Hook], hook: Hook, prepend: bool, with_kwargs: bool) -> RemovableHandle:
+    def _register(
+        self, hooks: dict[int, Hook], hook: Hook, prepend: bool, with_kwargs: bool
+    ) -> RemovableHandle:
         handle = RemovableHandle(hooks, hook)
         if with_kwargs:
             self._hooks_with_kwargs.add(handle.id)
@@ -163,10 +167,13 @@ class Module(ModuleTree):
         return self
 
     def to(self: M, *args: Any, **kwargs: Any) -> M:
-        """to(device), to(dtype), to(device, dtype) or to(tensor): in place, the parameters stay the same objects."""
+        """to(device), to(dtype), to(device, dtype) or to(tensor): in place, the parameters stay the same
+        objects."""
         device, dtype = _placement(args, kwargs)
         if dtype is not None and not dtype.is_floating_point:
-            raise TypeError(f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}")
+            raise TypeError(
+                f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}"
+            )
         return self._convert(device, dtype)
 
     def cpu(self: M) -> M:
@@ -209,7 +216,8 @@ class Module(ModuleTree):
     def state_dict(
         self, destination: dict[str, Any] | None = None, *, prefix: str = "", keep_vars: bool = False
     ) -> dict[str, Any]:
-        """Names to values of all parameters and persistent buffers; the values share memory with the module."""
+        """Names to values of all parameters and persistent buffers; the values share memory with the
+        module."""
         result: dict[str, Any] = OrderedDict() if destination is None else destination
         for name, tensor in self._own_state():
             result[prefix + name] = tensor if keep_vars else tensor.detach()
@@ -254,7 +262,9 @@ class Module(ModuleTree):
                 names = ", ".join(f'"{k}"' for k in unexpected)
                 errors.insert(0, f"Unexpected key(s) in state_dict: {names}. ")
             if missing:
-                errors.insert(0, "Missing key(s) in state_dict: {}. ".format(", ".join(f'"{k}"' for k in missing)))
+                errors.insert(
+                    0, "Missing key(s) in state_dict: {}. ".format(", ".join(f'"{k}"' for k in missing))
+                )
         if errors:
             lines = "\n\t".join(errors)
             raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t{lines}")
@@ -328,7 +338,8 @@ def _load_tensor(key: str, tensor: Tensor, value: Any, assign: bool) -> str | No
         )
     if tuple(value.shape) != tuple(tensor.shape):
         return (
-            f"size mismatch for {key}: copying a param with shape torch.Size({list(value.shape)}) from checkpoint, "
+            f"size mismatch for {key}: copying a param with shape torch.Size({list(value.shape)}) from "
+            f"checkpoint, "
             f"the shape in current model is torch.Size({list(tensor.shape)})."
         )
     with grad_mode(False):

@@ -28,8 +28,8 @@ class Parameter(Tensor):
         if requires_grad:
             self.requires_grad_()
 
-    def __repr__(self) -> str:
-        return "Parameter containing:\n" + super().__repr__()
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        return "Parameter containing:\n" + super().__repr__(tensor_contents=tensor_contents)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         if id(self) not in memo:
@@ -47,7 +47,8 @@ class Buffer(Tensor):
 
 
 def replace_value(tensor: Tensor, node: Node) -> None:
-    """Point `tensor` at another value of any dtype, device or shape. It stays the same leaf, with its gradient
+    """Point `tensor` at another value of any dtype, device or shape. It stays the same leaf, with its
+    gradient
     and hooks, so that optimizers and other modules that hold it go on with the new value."""
     number = tensor._cell.leaf_number
     kept = (tensor._grad, tensor._hooks, tensor._retains)

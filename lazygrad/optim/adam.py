@@ -32,7 +32,8 @@ Betas = tuple[float, float]
 
 
 class Adam(Optimizer):
-    """Kingma & Ba 2015: p -= lr * m / (sqrt(v) + eps) with m, v the bias-corrected running means of g and g^2."""
+    """Kingma & Ba 2015: p -= lr * m / (sqrt(v) + eps) with m, v the bias-corrected running means of g and
+    g^2."""
 
     def __init__(
         self,

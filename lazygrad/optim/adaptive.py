@@ -27,7 +27,8 @@ names_what_it_makes(__file__)
 
 
 class RMSprop(Optimizer):
-    """Tieleman & Hinton 2012: the gradient over the root of its running mean square (or variance: `centered`)."""
+    """Tieleman & Hinton 2012: the gradient over the root of its running mean square (or variance:
+    `centered`)."""
 
     changing = ("lr", "weight_decay", "momentum")
 

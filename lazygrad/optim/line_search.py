@@ -45,7 +45,8 @@ def strong_wolfe(
     tolerance: float = 1e-9,
     most: int = 25,
 ) -> tuple[Point, int]:
-    """(the accepted point, evaluations used). `start` is at step 0, `reach` the direction's largest element."""
+    """(the accepted point, evaluations used). `start` is at step 0, `reach` the direction's largest
+    element."""
 
     def too_high(point: Point) -> bool:
         return point.loss > start.loss + sufficient * point.t * start.slope

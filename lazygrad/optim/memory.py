@@ -1,4 +1,5 @@
-"""Memory of their own for parameters and optimizer state, so that the first step has the graph of every other."""
+"""Memory of their own for parameters and optimizer state, so that the first step has the graph of every
+other."""
 
 from __future__ import annotations
 

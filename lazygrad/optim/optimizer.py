@@ -16,7 +16,7 @@ import numpy as np
 
 from lazygrad.device import Device
 from lazygrad.dtype import DType, float32
-from lazygrad.errors import at_user_line
+from lazygrad.errors import at_user_line, one_line
 from lazygrad.ir import build
 from lazygrad.ir.node import Node
 from lazygrad.optim.memory import filled, settle
@@ -51,7 +51,8 @@ class Scalars:
 
 
 class Optimizer:
-    """Base class. A subclass gives `moments` and `update`, and where it needs them `changing` and `prepare`."""
+    """Base class. A subclass gives `moments` and `update`, and where it needs them `changing` and
+    `prepare`."""
 
     # options that may be scheduled: they reach `prepare` and `update` as 0-d Nodes
     changing: tuple[str, ...] = ("lr", "weight_decay")
@@ -100,10 +101,12 @@ class Optimizer:
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
         group = dict(param_group)
-        given = group["params"]
+        given: Any = group["params"]
         if isinstance(given, set):
-            raise TypeError("optimizer parameters need to be organized in ordered collections; sets have no order")
-        listed = [given] if isinstance(given, TensorBase) else list(given)
+            raise TypeError(
+                "optimizer parameters need to be organized in ordered collections; sets have no order"
+            )
+        listed: list[Any] = [given] if isinstance(given, Tensor) else list(given)
         if listed and isinstance(listed[0], tuple):
             group["param_names"] = [name for name, _ in listed]
             listed = [parameter for _, parameter in listed]
@@ -112,7 +115,9 @@ class Optimizer:
             _check_parameter(parameter)
         for name, default in self.defaults.items():
             if default is REQUIRED and name not in group:
-                raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
+                raise ValueError(
+                    f"parameter group didn't specify a value of required optimization parameter {name}"
+                )
             group.setdefault(name, default)
         present = {id(p) for other in self.param_groups for p in other["params"]}
         if any(id(p) in present for p in group["params"]):
@@ -135,7 +140,7 @@ class Optimizer:
             with grad_mode(True):
                 loss = closure()
         self._skip = skip
-        with grad_mode(False):
+        with grad_mode(False), one_line(type(self).__name__.lower()):
             for group in self.param_groups:
                 self._step_group(group)
         self._skip = None
@@ -159,7 +164,9 @@ class Optimizer:
                 key = (node.device, dtype)
                 scalar = prepared.get(key)
                 if scalar is None:
-                    local = {name: build.cast(build.copy(n, node.device), dtype) for name, n in before.items()}
+                    local = {
+                        name: build.cast(build.copy(n, node.device), dtype) for name, n in before.items()
+                    }
                     changing = self._changing(group, node.device, dtype)
                     scalar = prepared[key] = self.prepare(group, changing | local, local.get("step"))
                     after = after or scalar
@@ -269,9 +276,13 @@ class Optimizer:
         groups = [dict(g) for g in state_dict["param_groups"]]
         if len(groups) != len(self.param_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
-        if any(len(new["params"]) != len(old["params"]) for new, old in zip(groups, self.param_groups, strict=True)):
+        if any(
+            len(new["params"]) != len(old["params"])
+            for new, old in zip(groups, self.param_groups, strict=True)
+        ):
             raise ValueError(
-                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
+                "loaded state dict contains a parameter group that doesn't match the size of "
+                "optimizer's group"
             )
         parameters: dict[Any, Any] = {}
         for new, old in zip(groups, self.param_groups, strict=True):
@@ -308,13 +319,15 @@ class Optimizer:
 
 def _check_parameter(parameter: Any) -> None:
     if not isinstance(parameter, TensorBase):
-        raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(parameter).__name__}")
+        raise TypeError(
+            f"optimizer can only optimize Tensors, but one of the params is {type(parameter).__name__}"
+        )
     if not parameter.is_leaf:
         raise ValueError(at_user_line("can't optimize a non-leaf Tensor"))
 
 
 def _number(value: Any) -> float:
-    return float(value.item() if isinstance(value, TensorBase) else value)
+    return float(value.item() if isinstance(value, Tensor) else value)
 
 
 def _restored(value: Any, parameter: Any) -> Any:

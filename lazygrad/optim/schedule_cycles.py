@@ -305,7 +305,9 @@ class _OfSchedulers(LRScheduler):
             if not hasattr(scheduler, "optimizer"):
                 raise TypeError(f"{name} at index {i} should have `optimizer` as its attribute.")
             if isinstance(scheduler, ReduceLROnPlateau):
-                raise ValueError(f"{name} does not support `ReduceLROnPlateau`, which needs a value at every step")
+                raise ValueError(
+                    f"{name} does not support `ReduceLROnPlateau`, which needs a value at every step"
+                )
             if scheduler.optimizer is not optimizer:
                 raise ValueError(f"{name} expects all schedulers to belong to the same optimizer")
 
@@ -325,7 +327,9 @@ class ChainedScheduler(_OfSchedulers):
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
         if not schedulers:
-            raise ValueError("ChainedScheduler expects at least one scheduler to be chained, but got no scheduler.")
+            raise ValueError(
+                "ChainedScheduler expects at least one scheduler to be chained, but got no scheduler."
+            )
         chosen = optimizer or schedulers[0].optimizer
         self._check(chosen, schedulers)
         self._schedulers = list(schedulers)
@@ -353,8 +357,10 @@ class SequentialLR(_OfSchedulers):
         self._check(optimizer, schedulers)
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
-                "Sequential Schedulers expects number of schedulers provided to be one more than the number of "
-                f"milestone points, but got number of schedulers {len(schedulers)} and the number of milestones "
+                "Sequential Schedulers expects number of schedulers provided to be one more than the "
+                "number of "
+                f"milestone points, but got number of schedulers {len(schedulers)} and the number of "
+                f"milestones "
                 f"to be equal to {len(milestones)}"
             )
         self._schedulers = list(schedulers)

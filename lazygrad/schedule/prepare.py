@@ -7,6 +7,9 @@ sums of half precision run in float32; long reductions of few results are split 
 from __future__ import annotations
 
 from lazygrad.codegen.attend import has_kernel
+from lazygrad.codegen.loops import SCANS
+from lazygrad.codegen.render import identity
+from lazygrad.codegen.segments import accumulates_in
 from lazygrad.codegen.tile import power_of_two
 from lazygrad.device import Target
 from lazygrad.dtype import float32
@@ -16,10 +19,13 @@ from lazygrad.ir.attention import DECOMPOSITIONS, token_major
 from lazygrad.ir.node import Node, rebuild, toposort
 from lazygrad.ir.op import Kind
 from lazygrad.schedule.group import domain_of
+from lazygrad.schedule.scatter import scatter_in_kernels
 
 SPLIT_FROM = 4096  # elements behind one result below which one program per result does
 ROWS_EACH = 256  # what a program of a split column reduction should at least walk
 PROGRAMS_EACH = 16  # programs that keep one multiprocessor busy
+SCANNED_EACH = 4096  # what a program of a split scan should at least walk
+COMBINES = {ops.CUMSUM: ops.ADD, ops.CUMPROD: ops.MUL, ops.CUMMAX: ops.MAXIMUM, ops.CUMMIN: ops.MINIMUM}
 SPLITTABLE = (ops.SUM, ops.MAX, ops.MIN, ops.PROD)
 
 
@@ -54,7 +60,48 @@ def _prepared(node: Node, target: Target) -> Node:
             wide = build.reduce(node.op, build.cast(node.src[0], float32), node.arg)
             return build.cast(_prepared(wide, target), node.dtype)
         return split_reduction(node, target)
+    if node.op.kind is Kind.SCAN:
+        return _prepared_scan(node, target)
+    if node.op is ops.SCATTER:
+        return scatter_in_kernels(node) or node
     return node
+
+
+def _prepared_scan(node: Node, target: Target) -> Node:
+    wide = accumulates_in(node.dtype)
+    if wide is node.dtype:
+        return split_scan(node, target)
+    return build.cast(build.scan(node.op, build.cast(node.src[0], wide), node.arg), node.dtype)
+
+
+def split_scan(node: Node, target: Target) -> Node:
+    """A scan over few long lines in parts that are scanned at once, then each is given what all before it
+    come to."""
+    axis = node.arg
+    dims = domain_of(node.shape, (axis,)).dims
+    lines, size = node.numel // node.shape[axis], node.shape[axis]
+    busy = 2 * target.multiprocessors
+    programs = lines if domain_of(node.shape, (axis,)).reduced[-1] else -(-lines // 64)
+    parts = min(power_of_two(-(-busy // programs)), size // SCANNED_EACH) if programs < busy else 1
+    if parts < 2:
+        return node
+    at = domain_of(node.shape, (axis,)).reduced.index(True)
+    each = -(-size // parts)
+    flat = build.pad(
+        build.reshape(node.src[0], dims), [(0, each * parts - size if i == at else 0) for i in range(len(dims))]
+    )
+    split = build.reshape(flat, (*dims[:at], parts, each, *dims[at + 1 :]))
+    local = build.scan(node.op, split, at + 1)
+    local.where = node.where
+    last = build.slice_(local, [(each - 1, each, 1) if i == at + 1 else (0, n, 1) for i, n in enumerate(split.shape)])
+    reached = build.scan(node.op, last, at)
+    reached.where = node.where
+    earlier = build.slice_(reached, [(0, parts - 1, 1) if i == at else (0, n, 1) for i, n in enumerate(last.shape)])
+    neutral = identity(SCANS[node.op], node.dtype)
+    before = build.pad(earlier, [(1, 0) if i == at else (0, 0) for i in range(last.ndim)], neutral)
+    whole = build.reshape(build.pointwise(COMBINES[node.op], before, local), flat.shape)
+    cut = build.slice_(whole, [(0, n, 1) for n in dims])
+    return build.reshape(cut, node.shape)
 
 
 def split_reduction(node: Node, target: Target) -> Node:

@@ -22,15 +22,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # torch's "ops that autocast to float32", by device type
 _LOSSES = (
-    "binary_cross_entropy_with_logits cosine_embedding_loss cross_entropy hinge_embedding_loss kl_div l1_loss "
+    "binary_cross_entropy_with_logits cosine_embedding_loss cross_entropy hinge_embedding_loss kl_div "
+    "l1_loss "
     "margin_ranking_loss mse_loss multilabel_margin_loss multi_margin_loss nll_loss poisson_nll_loss "
     "smooth_l1_loss soft_margin_loss triplet_margin_loss huber_loss"
 )
 FLOAT32_OPS: dict[str, frozenset[str]] = {
     "cuda": frozenset(
         (
-            "acos asin cosh cosine_similarity cdist cumprod cumsum dist erfinv exp expm1 group_norm layer_norm "
-            "log log10 log_softmax log1p log2 norm normalize pdist pow prod reciprocal rsqrt sinh softmax softmin "
+            "acos asin cosh cosine_similarity cdist cumprod cumsum dist erfinv exp expm1 group_norm "
+            "layer_norm "
+            "log log10 log_softmax log1p log2 norm normalize pdist pow prod reciprocal rsqrt sinh "
+            "softmax softmin "
             "softplus sum renorm tan rms_norm " + _LOSSES
         ).split()
     ),
@@ -38,7 +41,7 @@ FLOAT32_OPS: dict[str, frozenset[str]] = {
 }
 
 State = tuple[bool, DType]
-_states: ContextVar[dict[str, State]] = ContextVar("lazygrad_autocast", default={})
+_states: ContextVar[dict[str, State]] = ContextVar("lazygrad_autocast", default={})  # noqa: B039 - never changed
 _defaults: dict[str, DType] = {"cuda": float16, "cpu": bfloat16}
 
 
@@ -82,7 +85,8 @@ def _eligible(node: Node) -> bool:
 
 
 class autocast:
-    """`with autocast("cuda", dtype=bfloat16):` or as a decorator. Nests; enabled=False switches it off inside.
+    """`with autocast("cuda", dtype=bfloat16):` or as a decorator. Nests; enabled=False switches it off
+    inside.
 
     RuntimeError for a device type or a dtype that has no lower precision.
     """
@@ -101,7 +105,9 @@ class autocast:
         chosen = get_autocast_dtype(device_type) if dtype is None else dtype
         if enabled and chosen not in (float16, bfloat16):
             raise RuntimeError(
-                at_user_line(f"autocast: expected dtype float16 or bfloat16, got {getattr(chosen, 'name', chosen)}")
+                at_user_line(
+                    f"autocast: expected dtype float16 or bfloat16, got {getattr(chosen, 'name', chosen)}"
+                )
             )
         self.device = device_type
         self.fast_dtype = chosen

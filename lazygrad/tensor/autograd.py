@@ -7,7 +7,8 @@ from contextlib import ContextDecorator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from lazygrad.errors import at_user_line
+from lazygrad.config import current
+from lazygrad.errors import at_user_line, one_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.ir.grad import gradients
@@ -19,6 +20,7 @@ from lazygrad.tensor.core import (
     is_grad_enabled,
     leaf_tensor,
     set_grad_mode,
+    take_twins,
     wrap,
 )
 
@@ -147,7 +149,9 @@ def _sweep(
 ) -> list[Node | None]:
     nodes = [o.node for o in outputs]
     seeds = [_cotangent(o, g) for o, g in zip(outputs, cotangents, strict=True)]
-    found = recognise(nodes)
+    # what a gradient is wanted for stays in the graph
+    found = recognise([*nodes, *(w.node for w in wanted)]) if current().fuse else {}
+    take_twins(found)
     nodes = [found.get(n, n) for n in nodes]
     # a leaf is known by its number: its value may have been computed or replaced since it was used
     leaves: dict[int, list[Node]] = {}
@@ -199,8 +203,9 @@ def backward(
         receivers = [inputs] if isinstance(inputs, TensorBase) else list(inputs)
     held = [t for t in receivers if t is not None]
     cotangents = list(grad_tensors) if grad_tensors is not None else [None] * len(tensors)
-    grads = _sweep(tensors, cotangents, held)
-    with grad_mode(create_graph and is_grad_enabled()):
+    with one_line():
+        grads = _sweep(tensors, cotangents, held)
+    with grad_mode(create_graph and is_grad_enabled()), one_line():
         for tensor, node in zip(held, grads, strict=True):
             if node is None:
                 continue

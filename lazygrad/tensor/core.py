@@ -21,7 +21,7 @@ from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
 from lazygrad.runtime.buffer import Buffer
-from lazygrad.runtime.values import known
+from lazygrad.runtime.values import known, remember
 from lazygrad.tensor.size import Size
 
 if TYPE_CHECKING:
@@ -254,6 +254,19 @@ def flush(requested: list[Node]) -> None:
         _settle(cell)
     for cell in [c for c in list(_unread) if known(c.node) is not None]:
         _settle(cell)
+
+
+def take_twins(twin: dict[Node, Node]) -> None:
+    """Nodes of equal value take each other's place: what a tensor waits for, and what is already computed,
+    is then the same in the graph that is differentiated, and is not computed twice."""
+    if not twin:
+        return
+    for cell in list(_unread):
+        cell.node = twin.get(cell.node, cell.node)
+    for node, made in twin.items():
+        buffer = known(node)
+        if buffer is not None and known(made) is None:
+            remember(made, buffer)
 
 
 def _settle(cell: Cell) -> None:

@@ -43,7 +43,8 @@ def outcome(library, program, arrays, modules=()):
 
 @pytest.fixture
 def compare():
-    """compare(program, *arrays, tolerance=...): program(library, *tensors) gives the same in both libraries."""
+    """compare(program, *arrays, tolerance=...): program(library, *tensors) gives the same in both
+    libraries."""
 
     def check(program, *arrays, tolerance=1e-9, modules=((), ())):
         theirs, their_grads = outcome(THEIRS, program, arrays, modules[0])

@@ -56,9 +56,7 @@ def test_any_number_of_leading_dimensions(compare, lead):
 
 def test_grouped_heads(compare):
     arrays = [heads(2, 6, 5, 8), heads(2, 2, 5, 8), heads(2, 2, 5, 8)]
-    compare(
-        lambda lib, *t: lib.F.scaled_dot_product_attention(*t, is_causal=True, enable_gqa=True), *arrays
-    )
+    compare(lambda lib, *t: lib.F.scaled_dot_product_attention(*t, is_causal=True, enable_gqa=True), *arrays)
 
 
 def test_transposed_inputs(compare):

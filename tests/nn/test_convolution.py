@@ -37,7 +37,9 @@ def test_conv2d(compare, case, bias):
 
 
 def test_conv1d_and_conv3d(compare):
-    compare(lambda lib, *t: lib.F.conv1d(*t, stride=2, padding=1), numbers(2, 3, 9), numbers(4, 3, 3), numbers(4))
+    compare(
+        lambda lib, *t: lib.F.conv1d(*t, stride=2, padding=1), numbers(2, 3, 9), numbers(4, 3, 3), numbers(4)
+    )
     compare(lambda lib, *t: lib.F.conv3d(*t, padding=1), numbers(1, 2, 4, 4, 3), numbers(3, 2, 2, 3, 2))
 
 
@@ -104,7 +106,9 @@ def test_max_pool_more(compare):
     compare(lambda lib, x: lib.F.max_pool2d(x, 2), np.array([[[[1.0, np.nan], [2, 3]]]]))
 
 
-@pytest.mark.parametrize("options", [*POOLS, {**POOLS[3], "count_include_pad": False}, {"kernel_size": 2, "divisor_override": 3}])
+@pytest.mark.parametrize(
+    "options", [*POOLS, {**POOLS[3], "count_include_pad": False}, {"kernel_size": 2, "divisor_override": 3}]
+)
 def test_average_pool(compare, options):
     compare(lambda lib, x: lib.F.avg_pool2d(x, **options), numbers(2, 3, 7, 8))
     if "divisor_override" not in options and isinstance(options["kernel_size"], int):
@@ -120,7 +124,10 @@ def test_adaptive(compare, size):
 @pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
 @pytest.mark.parametrize("widths", [(1, 2), (1, 0, 2, 1)])
 def test_pad(compare, mode, widths):
-    compare(lambda lib, x: lib.F.pad(x, widths, mode), numbers(2, 3, 4, 5) if len(widths) == 4 else numbers(3, 4, 5))
+    compare(
+        lambda lib, x: lib.F.pad(x, widths, mode),
+        numbers(2, 3, 4, 5) if len(widths) == 4 else numbers(3, 4, 5),
+    )
 
 
 def test_pad_by_values_and_negative_widths(compare):
@@ -140,11 +147,19 @@ def test_shuffles(compare):
     compare(lambda lib, x: lib.F.pixel_unshuffle(x, 2), numbers(2, 3, 4, 6))
 
 
-@pytest.mark.parametrize("target", [{"size": (7, 9)}, {"size": (2, 3)}, {"scale_factor": 2}, {"scale_factor": (1.7, 0.6)}])
-@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bilinear corners", "bicubic", "bicubic corners", "area"])
+@pytest.mark.parametrize(
+    "target", [{"size": (7, 9)}, {"size": (2, 3)}, {"scale_factor": 2}, {"scale_factor": (1.7, 0.6)}]
+)
+@pytest.mark.parametrize(
+    "mode", ["nearest", "nearest-exact", "bilinear", "bilinear corners", "bicubic", "bicubic corners", "area"]
+)
 def test_interpolate(compare, mode, target):
     name, *corners = mode.split()
     options = {"align_corners": True} if corners else {}
-    compare(lambda lib, x: lib.F.interpolate(x, mode=name, **target, **options), numbers(2, 3, 5, 6), tolerance=1e-6)
+    compare(
+        lambda lib, x: lib.F.interpolate(x, mode=name, **target, **options),
+        numbers(2, 3, 5, 6),
+        tolerance=1e-6,
+    )
     if name == "bilinear" and target.get("size"):
         compare(lambda lib, x: lib.F.interpolate(x, size=7, mode="linear", **options), numbers(2, 3, 5))

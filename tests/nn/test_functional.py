@@ -128,9 +128,7 @@ def test_one_hot():
     index = np.array([[0, 2], [1, 1]])
     for classes in (-1, 5):
         mine = F.one_hot(lg.tensor(index), classes).numpy()
-        np.testing.assert_array_equal(
-            mine, torch.nn.functional.one_hot(torch.tensor(index), classes).numpy()
-        )
+        np.testing.assert_array_equal(mine, torch.nn.functional.one_hot(torch.tensor(index), classes).numpy())
 
 
 @pytest.mark.parametrize("shape,normalized", [((4, 6), (6,)), ((2, 3, 4), (3, 4)), ((5,), (5,))])
@@ -272,10 +270,15 @@ def test_loss_weights(compare):
 
 
 def test_bce_with_logits_at_zero(compare):
-    compare(lambda lib, x: lib.F.binary_cross_entropy_with_logits(x, lib.t.tensor([0.25, 1.0]).double()), np.zeros(2))
+    compare(
+        lambda lib, x: lib.F.binary_cross_entropy_with_logits(x, lib.t.tensor([0.25, 1.0]).double()),
+        np.zeros(2),
+    )
 
 
-@pytest.mark.parametrize("shape,target", [((5, 4), (5,)), ((4,), ()), ((2, 4, 3), (2, 3)), ((2, 4, 3, 2), (2, 3, 2))])
+@pytest.mark.parametrize(
+    "shape,target", [((5, 4), (5,)), ((4,), ()), ((2, 4, 3), (2, 3)), ((2, 4, 3, 2), (2, 3, 2))]
+)
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("options", ["plain", "weight", "smoothing", "weight smoothing", "ignore"])
 def test_cross_entropy(compare, shape, target, reduction, options):
@@ -298,7 +301,9 @@ def test_cross_entropy(compare, shape, target, reduction, options):
     if "smoothing" not in options:
 
         def likelihood(lib, x):
-            arguments = {"weight": lib.t.tensor(np.array([0.5, 1.0, 2.0, 0.1]))} if "weight" in options else {}
+            arguments = (
+                {"weight": lib.t.tensor(np.array([0.5, 1.0, 2.0, 0.1]))} if "weight" in options else {}
+            )
             log_p = lib.F.log_softmax(x, 1 if len(shape) > 1 else 0)
             return lib.F.nll_loss(log_p, lib.t.tensor(index), reduction=reduction, **arguments)
 

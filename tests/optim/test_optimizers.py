@@ -53,9 +53,7 @@ def set_gradients(theirs, mine, rng, leave_out=None):
 
 def assert_same(theirs, mine, tolerance):
     for a, b in zip(theirs, mine):
-        np.testing.assert_allclose(
-            b.numpy(force=True), a.detach().numpy(), rtol=tolerance, atol=tolerance
-        )
+        np.testing.assert_allclose(b.numpy(force=True), a.detach().numpy(), rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=NAMES)
@@ -122,22 +120,19 @@ def test_torchs_state_can_be_loaded(tmp_path):
 
 # -- graphs -------------------------------------------------------------------------------------------
 STEPPERS = {
-    name: options
-    for name, options in {
-        "SGD": {"momentum": 0.9},
-        "Adam": {},
-        "AdamW": {},
-        "Adamax": {},
-        "NAdam": {},
-        "RAdam": {},
-        "RMSprop": {"centered": True, "momentum": 0.1},
-        "Adagrad": {"lr_decay": 0.1},
-        "Adadelta": {},
-        "Rprop": {},
-        "ASGD": {},
-        "Lion": {},
-        "Muon": {},
-    }.items()
+    "SGD": {"momentum": 0.9},
+    "Adam": {},
+    "AdamW": {},
+    "Adamax": {},
+    "NAdam": {},
+    "RAdam": {},
+    "RMSprop": {"centered": True, "momentum": 0.1},
+    "Adagrad": {"lr_decay": 0.1},
+    "Adadelta": {},
+    "Rprop": {},
+    "ASGD": {},
+    "Lion": {},
+    "Muon": {},
 }
 
 

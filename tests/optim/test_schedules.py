@@ -20,12 +20,23 @@ CASES = [
     ("CosineAnnealingLR", {"T_max": 5, "eta_min": 0.01}),
     ("CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2}),
     ("OneCycleLR", {"max_lr": 1.0, "total_steps": 21}),
-    ("OneCycleLR", {"max_lr": [1.0, 2.0], "epochs": 7, "steps_per_epoch": 3, "three_phase": True,
-                    "anneal_strategy": "linear"}),
+    (
+        "OneCycleLR",
+        {
+            "max_lr": [1.0, 2.0],
+            "epochs": 7,
+            "steps_per_epoch": 3,
+            "three_phase": True,
+            "anneal_strategy": "linear",
+        },
+    ),
     ("CyclicLR", {"base_lr": 0.1, "max_lr": 1.0, "step_size_up": 4}),
-    ("CyclicLR", {"base_lr": 0.1, "max_lr": 1.0, "step_size_up": 4, "step_size_down": 2, "mode": "triangular2"}),
+    (
+        "CyclicLR",
+        {"base_lr": 0.1, "max_lr": 1.0, "step_size_up": 4, "step_size_down": 2, "mode": "triangular2"},
+    ),
     ("CyclicLR", {"base_lr": 0.1, "max_lr": 1.0, "step_size_up": 4, "mode": "exp_range", "gamma": 0.9}),
-]  # fmt: skip
+]
 NAMES = [f"{name} {i}" for i, (name, _) in enumerate(CASES)]
 THEIRS = (torch, torch.nn, torch.optim)
 OURS = (lg, nn, optim)
@@ -34,7 +45,10 @@ OURS = (lg, nn, optim)
 def optimizer_of(lib, kind="SGD"):
     t, module, o = lib
     options = {"momentum": 0.9} if kind == "SGD" else {}
-    groups = [{"params": [module.Parameter(t.zeros(2))]}, {"params": [module.Parameter(t.zeros(1))], "lr": 0.2}]
+    groups = [
+        {"params": [module.Parameter(t.zeros(2))]},
+        {"params": [module.Parameter(t.zeros(1))], "lr": 0.2},
+    ]
     return getattr(o, kind)(groups, lr=0.5, **options)
 
 

@@ -1,4 +1,5 @@
-"""Activations: each takes a tensor, returns one of its shape and dtype. `inplace=True` also writes it back."""
+"""Activations: each takes a tensor, returns one of its shape and dtype. `inplace=True` also writes it
+back."""
 
 from __future__ import annotations
 
@@ -165,7 +166,9 @@ def softmax(
     return wrap(library.softmax(node, _softmax_axis(dim, node.ndim), dtype))
 
 
-def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
+def softmin(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
+) -> Tensor:
     """softmax(-x)."""
     (node,) = float32_operands("softmin", input.node)
     return wrap(library.softmax(build.neg(node), _softmax_axis(dim, node.ndim), dtype))

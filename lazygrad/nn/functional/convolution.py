@@ -44,7 +44,8 @@ def _batched(node: Node, positions: int, name: str) -> tuple[Node, bool]:
         return build.reshape(node, (1, *node.shape)), False
     raise RuntimeError(
         at_user_line(
-            f"Expected {positions + 1}D (unbatched) or {positions + 2}D (batched) input to {name}, but got input of "
+            f"Expected {positions + 1}D (unbatched) or {positions + 2}D (batched) input to {name}, but "
+            f"got input of "
             f"size: {list(node.shape)}"
         )
     )
@@ -63,12 +64,21 @@ def _widths(padding: Any, kernel: Shape, stride: Shape, dilation: Shape) -> list
         totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         return [(t // 2, t - t // 2) for t in totals]
     if isinstance(padding, str):
-        raise RuntimeError(at_user_line(f"Invalid padding string {padding!r}, should be one of 'valid', 'same'"))
+        raise RuntimeError(
+            at_user_line(f"Invalid padding string {padding!r}, should be one of 'valid', 'same'")
+        )
     return [(p, p) for p in sizes_of(padding, len(kernel))]
 
 
 def _conv(
-    positions: int, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
+    positions: int,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
 ) -> Tensor:
     nodes = autocast_operands(x.node, weight.node, *([] if bias is None else [bias.node]))
     node, batched = _batched(nodes[0], positions, f"conv{positions}d")
@@ -133,7 +143,9 @@ def _conv_transpose(
     s, p, e, d = (sizes_of(v, positions) for v in (stride, padding, output_padding, dilation))
     if any(extra >= max(a, b) for extra, a, b in zip(e, s, d, strict=True)):
         raise RuntimeError(at_user_line("output padding must be smaller than either stride or dilation"))
-    result = ir.transposed_convolution(node, nodes[1], nodes[2] if bias is not None else None, s, p, e, d, groups)
+    result = ir.transposed_convolution(
+        node, nodes[1], nodes[2] if bias is not None else None, s, p, e, d, groups
+    )
     return wrap(_unbatched(result, batched))
 
 
@@ -167,13 +179,16 @@ def conv_transpose2d(
 
 # -- padding ------------------------------------------------------------------------------------------
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """Pad the last dimension by pad[0], pad[1], the one before by pad[2], pad[3], ...; negative widths cut."""
+    """Pad the last dimension by pad[0], pad[1], the one before by pad[2], pad[3], ...; negative widths
+    cut."""
     node = input.node
     if len(pad) % 2:
         raise RuntimeError(at_user_line("Padding length must be divisible by 2"))
     widths = [(int(pad[i]), int(pad[i + 1])) for i in range(0, len(pad), 2)][::-1]
     if len(widths) > node.ndim:
-        raise RuntimeError(at_user_line("Padding length should be less than or equal to two times the input dimension"))
+        raise RuntimeError(
+            at_user_line("Padding length should be less than or equal to two times the input dimension")
+        )
     if mode == "constant":
         cut = ir.crop_or_pad(node, [(min(b, 0), min(a, 0)) for b, a in widths])
         return wrap(ir.pad_positions(cut, [(max(b, 0), max(a, 0)) for b, a in widths], value or 0))
@@ -250,7 +265,8 @@ def interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Tensor:
-    """Resize the positions of (N, C, *): "nearest", "nearest-exact", "linear", "bilinear", "bicubic", "area"."""
+    """Resize the positions of (N, C, *): "nearest", "nearest-exact", "linear", "bilinear", "bicubic",
+    "area"."""
     node = input.node
     positions = node.ndim - 2
     old = node.shape[2:]
@@ -262,10 +278,12 @@ def interpolate(
     if size is not None:
         new = sizes_of(size, positions)
     else:
-        given = [scale_factor] * positions if isinstance(scale_factor, (int, float)) else list(scale_factor or ())
-        new = tuple(math.floor(n * float(f)) for n, f in zip(old, given, strict=True))  # type: ignore[arg-type]
+        given = (
+            [scale_factor] * positions if isinstance(scale_factor, (int, float)) else list(scale_factor or ())
+        )
+        new = tuple(math.floor(n * float(f)) for n, f in zip(old, given, strict=True))
         if not recompute_scale_factor:
-            factors = [float(f) for f in given]  # type: ignore[arg-type]
+            factors = [float(f) for f in given]
     if mode == "area":
         return wrap(ir.adaptive_pool(node, new, average=True))
     expected = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}.get(mode)

@@ -25,7 +25,8 @@ def linear_node(x: Node, weight: Node, bias: Node | None) -> Node:
     if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise RuntimeError(
             at_user_line(
-                f"linear: mat1 and mat2 shapes cannot be multiplied ({list(x.shape)} and {list(weight.shape)}^T)"
+                f"linear: mat1 and mat2 shapes cannot be multiplied ({list(x.shape)} and "
+                f"{list(weight.shape)}^T)"
             )
         )
     rows = build.reshape(x, (x.numel // max(x.shape[-1], 1), x.shape[-1])) if x.shape[-1] else x
@@ -68,11 +69,15 @@ def embedding(
 ) -> Tensor:
     """The rows of `weight` at the indices `input`. max_norm and scale_grad_by_freq are refused."""
     if max_norm is not None or scale_grad_by_freq:
-        raise NotImplementedError(at_user_line("embedding: max_norm and scale_grad_by_freq are not supported"))
+        raise NotImplementedError(
+            at_user_line("embedding: max_norm and scale_grad_by_freq are not supported")
+        )
     index = input.node
     if index.dtype.category != 1:
         raise RuntimeError(
-            at_user_line(f"Expected tensor for argument #1 'indices' to have an integer dtype, got {index.dtype.name}")
+            at_user_line(
+                f"Expected tensor for argument #1 'indices' to have an integer dtype, got {index.dtype.name}"
+            )
         )
     entries = weight.node.shape[0]
     if padding_idx is not None and not -entries <= padding_idx < entries:
@@ -119,8 +124,12 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     shape = broadcast(a.shape, b.shape)
     axis = normalize_axis(dim, len(shape))
     a, b = (build.expand(library.wide(build.cast(n, dtype)), shape) for n in (a, b))
-    lengths = [build.pointwise(ops.MAXIMUM, s, build.like(s, eps)) for s in (_norm(a, 2, axis), _norm(b, 2, axis))]
-    product = build.reduce(ops.SUM, build.mul(build.div(a, lengths[0]), build.div(b, lengths[1])), (axis,), False)
+    lengths = [
+        build.pointwise(ops.MAXIMUM, s, build.like(s, eps)) for s in (_norm(a, 2, axis), _norm(b, 2, axis))
+    ]
+    product = build.reduce(
+        ops.SUM, build.mul(build.div(a, lengths[0]), build.div(b, lengths[1])), (axis,), False
+    )
     return wrap(build.cast(product, dtype))
 
 

@@ -62,7 +62,9 @@ def cross_entropy(
 ) -> Tensor:
     """-log softmax(input)[target] over dimension 1; targets are class indices or probabilities."""
     if not 0 <= label_smoothing <= 1:
-        raise RuntimeError(at_user_line(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"))
+        raise RuntimeError(
+            at_user_line(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+        )
     x, w = _nodes("cross_entropy", input, weight)
     assert x is not None
     chosen = legacy_reduction(size_average, reduce, reduction)
@@ -94,7 +96,9 @@ def mse_loss(
     weight: Tensor | None = None,
 ) -> Tensor:
     """(input - target)^2."""
-    return _pairwise("mse_loss", losses.mse, input, target, legacy_reduction(size_average, reduce, reduction), weight)
+    return _pairwise(
+        "mse_loss", losses.mse, input, target, legacy_reduction(size_average, reduce, reduction), weight
+    )
 
 
 def l1_loss(
@@ -106,7 +110,9 @@ def l1_loss(
     weight: Tensor | None = None,
 ) -> Tensor:
     """|input - target|."""
-    return _pairwise("l1_loss", losses.l1, input, target, legacy_reduction(size_average, reduce, reduction), weight)
+    return _pairwise(
+        "l1_loss", losses.l1, input, target, legacy_reduction(size_average, reduce, reduction), weight
+    )
 
 
 def smooth_l1_loss(
@@ -178,7 +184,8 @@ def binary_cross_entropy_with_logits(
     if input.node.shape != target.node.shape:
         raise ValueError(
             at_user_line(
-                f"Target size ({list(target.node.shape)}) must be the same as input size ({list(input.node.shape)})"
+                f"Target size ({list(target.node.shape)}) must be the same as input size "
+                f"({list(input.node.shape)})"
             )
         )
     formula = losses.binary_cross_entropy_with_logits(None if pos_weight is None else pos_weight.node)
@@ -194,7 +201,8 @@ def kl_div(
     reduction: str = "mean",
     log_target: bool = False,
 ) -> Tensor:
-    """target * (log target - input), where input holds log-probabilities; "batchmean" divides by the batch."""
+    """target * (log target - input), where input holds log-probabilities; "batchmean" divides by the
+    batch."""
     chosen = legacy_reduction(size_average, reduce, reduction)
     if chosen != "batchmean":
         return _pairwise("kl_div", losses.kl_div(log_target), input, target, chosen)
@@ -218,7 +226,12 @@ def poisson_nll_loss(
 
 
 def gaussian_nll_loss(
-    input: Tensor, target: Tensor, var: Tensor | float, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    var: Tensor | float,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
 ) -> Tensor:
     """The negative log likelihood under a normal distribution of the given variance."""
     x, y = input.node, target.node
@@ -252,7 +265,9 @@ def margin_ranking_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """max(0, -target * (input1 - input2) + margin)."""
-    first, second, y = (n for n in float32_operands("margin_ranking_loss", input1.node, input2.node, target.node))
+    first, second, y = (
+        n for n in float32_operands("margin_ranking_loss", input1.node, input2.node, target.node)
+    )
     difference = build.sub(first, second)
     signed = build.mul(build.neg(build.cast(y, difference.dtype)), difference)
     loss = losses.margin(build.shift(signed, margin))

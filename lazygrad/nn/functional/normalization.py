@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lazygrad.errors import at_user_line
@@ -85,7 +85,9 @@ def instance_norm(
     count = x.numel // max(x.shape[0] * x.shape[1], 1)
     if count <= 1:
         raise ValueError(
-            at_user_line(f"Expected more than 1 spatial element when training, got input size {list(x.shape)}")
+            at_user_line(
+                f"Expected more than 1 spatial element when training, got input size {list(x.shape)}"
+            )
         )
     if running_mean is not None and running_var is not None:
         _, average, variance = library.standardized(library.wide(x), axes, eps)
@@ -116,7 +118,8 @@ def batch_norm(
     momentum: float | Tensor = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Zero mean and unit variance a channel: over the batch while training, by the running statistics otherwise.
+    """Zero mean and unit variance a channel: over the batch while training, by the running statistics
+    otherwise.
 
     Training moves the running statistics towards the batch's mean and unbiased variance by `momentum`.
     """
@@ -129,7 +132,9 @@ def batch_norm(
     count = x.numel // max(x.shape[1], 1)
     if count <= 1:
         raise ValueError(
-            at_user_line(f"Expected more than 1 value per channel when training, got input size {list(x.shape)}")
+            at_user_line(
+                f"Expected more than 1 value per channel when training, got input size {list(x.shape)}"
+            )
         )
     axes: Shape = (0, *range(2, x.ndim))
     y, average, variance = library.standardized(library.wide(x), axes, eps)
@@ -177,7 +182,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     return _dropout("dropout", input, p, training, inplace, input.node.shape)
 
 
-def _channel_dropout(name: str, dims: tuple[int, ...]) -> object:
+def _channel_dropout(name: str, dims: tuple[int, ...]) -> Callable[..., Tensor]:
     def function(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         shape = input.node.shape
         if len(shape) not in dims:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 def _check_padding(padding: Sequence[int], kernel: Sequence[int]) -> None:
     if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
         raise RuntimeError(
-            at_user_line(f"pad should be at most half of effective kernel size, but got pad={padding} and kernel={kernel}")
+            at_user_line(
+                f"pad should be at most half of effective kernel size, but got pad={padding} and "
+                f"kernel={kernel}"
+            )
         )
 
 
@@ -70,7 +73,9 @@ def _adaptive(positions: int, average: bool) -> Callable[..., Any]:
         if return_indices:
             raise NotImplementedError(at_user_line("adaptive_max_pool: return_indices is not supported"))
         old = input.node.shape[input.node.ndim - positions :]
-        wanted = [output_size] * positions if isinstance(output_size, int) or output_size is None else output_size
+        wanted = (
+            [output_size] * positions if isinstance(output_size, int) or output_size is None else output_size
+        )
         counts = tuple(n if count is None else int(count) for n, count in zip(old, wanted, strict=True))
         return wrap(ir.adaptive_pool(input.node, counts, average))
 

@@ -35,6 +35,6 @@ class WithArguments(Module):
         return {key: getattr(self, key) for key in self.arguments}
 
     def extra_repr(self) -> str:
-        shown = [k for k in (self.arguments if self.shown is None else self.shown)]
+        shown = self.arguments if self.shown is None else self.shown
         # torch leaves inplace out where it is False
         return ", ".join(f"{k}={getattr(self, k)}" for k in shown if k != "inplace" or self.inplace)

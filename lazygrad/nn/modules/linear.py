@@ -26,7 +26,8 @@ class Identity(Module):
 
 
 class Linear(Module):
-    """x W^T + b with weight (out_features, in_features); uniform initial values within 1 / sqrt(in_features)."""
+    """x W^T + b with weight (out_features, in_features); uniform initial values within 1 /
+    sqrt(in_features)."""
 
     def __init__(
         self,
@@ -56,7 +57,9 @@ class Linear(Module):
         return F.linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        )
 
 
 class Bilinear(Module):

@@ -30,8 +30,14 @@ class Loss(WithArguments):
 
 
 class CrossEntropyLoss(Loss):
-    arguments = {"weight": None, "size_average": None, "ignore_index": -100, "reduce": None, "reduction": "mean",
-                 "label_smoothing": 0.0}  # fmt: skip
+    arguments = {
+        "weight": None,
+        "size_average": None,
+        "ignore_index": -100,
+        "reduce": None,
+        "reduction": "mean",
+        "label_smoothing": 0.0,
+    }
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(
@@ -45,10 +51,18 @@ class CrossEntropyLoss(Loss):
 
 
 class NLLLoss(Loss):
-    arguments = {"weight": None, "size_average": None, "ignore_index": -100, "reduce": None, "reduction": "mean"}
+    arguments = {
+        "weight": None,
+        "size_average": None,
+        "ignore_index": -100,
+        "reduce": None,
+        "reduction": "mean",
+    }
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.nll_loss(input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
+        return F.nll_loss(
+            input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction
+        )
 
 
 class MSELoss(Loss):
@@ -104,8 +118,14 @@ class KLDivLoss(Loss):
 
 
 class PoissonNLLLoss(Loss):
-    arguments = {"log_input": True, "full": False, "size_average": None, "eps": 1e-8, "reduce": None,
-                 "reduction": "mean"}  # fmt: skip
+    arguments = {
+        "log_input": True,
+        "full": False,
+        "size_average": None,
+        "eps": 1e-8,
+        "reduce": None,
+        "reduction": "mean",
+    }
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.poisson_nll_loss(

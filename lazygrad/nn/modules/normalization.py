@@ -165,8 +165,12 @@ class RunningNorm(Module):
             if bias:
                 self.bias = Parameter(empty(num_features, device=device, dtype=dtype))
         tracked = self.track_running_stats
-        self.register_buffer("running_mean", zeros(num_features, device=device, dtype=dtype) if tracked else None)
-        self.register_buffer("running_var", ones(num_features, device=device, dtype=dtype) if tracked else None)
+        self.register_buffer(
+            "running_mean", zeros(num_features, device=device, dtype=dtype) if tracked else None
+        )
+        self.register_buffer(
+            "running_var", ones(num_features, device=device, dtype=dtype) if tracked else None
+        )
         counter = tensor(0, dtype=int64, device=device) if tracked else None
         self.register_buffer("num_batches_tracked", counter)
         self.reset_parameters()
@@ -202,7 +206,9 @@ class BatchNorm(RunningNorm):
         momentum: Any = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats:
             self.num_batches_tracked.add_(1)
-            if self.momentum is None:  # the cumulative average; its factor is a tensor, so a step never recompiles
+            if (
+                self.momentum is None
+            ):  # the cumulative average; its factor is a tensor, so a step never recompiles
                 momentum = self.num_batches_tracked.to(self.running_mean.dtype).reciprocal()
         use_batch = self.training or self.running_mean is None
         tracked = not self.training or self.track_running_stats
@@ -245,7 +251,14 @@ class InstanceNorm(RunningNorm):
         x = input.unsqueeze(0) if lacks_batch else input
         use_input = self.training or not self.track_running_stats
         result = F.instance_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, use_input, self.momentum or 0.0, self.eps
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            use_input,
+            self.momentum or 0.0,
+            self.eps,
         )
         return result.squeeze(0) if lacks_batch else result
 

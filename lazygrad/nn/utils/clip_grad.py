@@ -82,7 +82,8 @@ def _refuse_nonfinite(total: Tensor, norm_type: float) -> None:
     if not math.isfinite(total.item()):
         raise RuntimeError(
             at_user_line(
-                f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it cannot be "
+                f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so "
+                f"it cannot be "
                 "clipped. To disable this error and scale the gradients by the non-finite norm anyway, set "
                 "`error_if_nonfinite=False`"
             )
@@ -120,7 +121,11 @@ def clip_grads_with_norm_(
     grads = _grads(parameters)
     total = library.wide(build.detach(total_norm.node))
     factor = build.div(build.like(total, max_norm), build.shift(total, 1e-6))
-    _scale(grads, [build.detach(g.node) for g in grads], build.pointwise(ops.MINIMUM, factor, build.like(factor, 1)))
+    _scale(
+        grads,
+        [build.detach(g.node) for g in grads],
+        build.pointwise(ops.MINIMUM, factor, build.like(factor, 1)),
+    )
 
 
 def _scale(grads: list[Any], nodes: list[Node], factor: Node) -> None:
