@@ -1,49 +1,36 @@
 """Everything that must be seen on a GPU, in one run: checks first, then figures. Usage: on_gpu.py [section ...]
 
 Sections: smoke, twin (4-layer GPT against torch), speed (GPT-2 124M tokens/s beside torch eager and
-torch.compile). Prints one line for each fact; a section that fails prints its traceback and the next goes on.
+torch.compile), fusion (the fusion cases; no pytest needed; fusion:softmax,adamw for those whose names
+contain a word), steps (GPT-2 for the same record), first, host, kernels. Prints one line for each fact; a
+section that fails prints its traceback and the next goes on. fusion and steps write $OUT/speed.json and
+speed.svg.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
-import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent.parent / "examples")]
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
 
-import lazygrad as lg
-from lazygrad import engine
-from lazygrad.nn import functional as F
+import gpt2_model  # noqa: E402
 
-
-def torch_twin():
-    """The example's model over torch: the same source, another library under the name."""
-    import torch
-
-    source = (Path(__file__).resolve().parent.parent / "examples" / "gpt2_model.py").read_text()
-    source = source.replace("import lazygrad as lg", "import torch as lg").replace("from lazygrad", "from torch")
-    module = types.ModuleType("torch_gpt2_model")
-    sys.modules[module.__name__] = module
-    exec(compile(source, "torch_gpt2_model.py", "exec"), module.__dict__)
-    return torch, module
-
-
-def batches(count, batch, time_, vocabulary, seed=0):
-    rng = np.random.default_rng(seed)
-    # learnable: each token follows from the one before, with noise
-    table = rng.integers(0, vocabulary, vocabulary)
-    for _ in range(count):
-        rows = np.empty((batch, time_ + 1), np.int64)
-        rows[:, 0] = rng.integers(0, vocabulary, batch)
-        for t in range(time_):
-            noise = rng.random(batch) < 0.1
-            rows[:, t + 1] = np.where(noise, rng.integers(0, vocabulary, batch), table[rows[:, t]])
-        yield rows[:, :-1].copy(), rows[:, 1:].copy()
+import lazygrad as lg  # noqa: E402
+from benchmarks.cases import CASES  # noqa: E402
+from benchmarks.record import Record  # noqa: E402
+from benchmarks.report import picture, table  # noqa: E402
+from benchmarks.support import batches, gpt2_step, prepared, synchronize, torch, torch_twin, waiting  # noqa: E402
+from benchmarks.timing import lazygrad_device_seconds, torch_device_seconds, wall_seconds  # noqa: E402
+from lazygrad import engine  # noqa: E402
+from lazygrad.nn import functional as F  # noqa: E402
 
 
 def smoke():
@@ -57,13 +44,11 @@ def smoke():
     print("smoke: layer_norm gradient, greatest difference from NumPy:", np.abs(on_gpu - z.grad.numpy()).max())
 
 
-def twin(dtype="float32", steps=50, layers=4):
-    import gpt2_model
-    from dataclasses import replace
-
-    torch, theirs = torch_twin()
+def twin(dtype="float32", count=50, layers=4):
+    theirs = torch_twin()
     torch.backends.cuda.matmul.allow_tf32 = False
-    config = replace(gpt2_model.SIZES["gpt2"], layers=layers, heads=6, width=384, context=128, vocabulary=1000, rows=1024)
+    sizes = {"layers": layers, "heads": 6, "width": 384, "context": 128, "vocabulary": 1000, "rows": 1024}
+    config = replace(gpt2_model.SIZES["gpt2"], **sizes)
     torch.manual_seed(0)
     b = theirs.GPT2(theirs.GPT2Config(**vars(config))).cuda()
     a = gpt2_model.GPT2(config)
@@ -72,7 +57,7 @@ def twin(dtype="float32", steps=50, layers=4):
     oa = lg.optim.AdamW(a.parameters(), lr=1e-3)
     ob = torch.optim.AdamW(b.parameters(), lr=1e-3)
     worst = 0.0
-    for step, (x, y) in enumerate(batches(steps, 8, 128, 1000)):
+    for step, (x, y) in enumerate(batches(count, 8, 128, 1000)):
         losses = []
         for lib, m, o, f in ((lg, a, oa, F), (torch, b, ob, torch.nn.functional)):
             tx, ty = (lib.from_numpy(v).to("cuda") for v in (x, y))
@@ -83,9 +68,9 @@ def twin(dtype="float32", steps=50, layers=4):
             o.zero_grad()
             losses.append(loss.item())
         worst = max(worst, abs(losses[0] - losses[1]) / abs(losses[1]))
-        if step % 10 == 0 or step == steps - 1:
+        if step % 10 == 0 or step == count - 1:
             print(f"twin {dtype}: step {step}: lazygrad {losses[0]:.6f}, torch {losses[1]:.6f}", flush=True)
-    print(f"twin {dtype}: greatest relative difference of {steps} losses: {worst:.2e}")
+    print(f"twin {dtype}: greatest relative difference of {count} losses: {worst:.2e}")
 
 
 def steps_per_second(lib, model, optimizer, data, functional, steps, warmup):
@@ -115,8 +100,6 @@ def steps_per_second(lib, model, optimizer, data, functional, steps, warmup):
 
 
 def speed(*which, batch=32, steps=20):
-    import gpt2_model
-
     which = which or ("lazygrad", "eager", "compile")
     config = gpt2_model.SIZES["gpt2"]
     data = list(batches(4, batch, 1024, 50257))
@@ -127,7 +110,7 @@ def speed(*which, batch=32, steps=20):
             optimizer = lg.optim.AdamW(model.parameters(), lr=1e-4)
             result = steps_per_second(lg, model, optimizer, data, F, steps, 4)
         else:
-            torch, theirs = torch_twin()
+            theirs = torch_twin()
             torch.manual_seed(0)
             torch.set_float32_matmul_precision("high")
             model = theirs.GPT2(theirs.GPT2Config(**vars(config))).cuda()
@@ -136,19 +119,97 @@ def speed(*which, batch=32, steps=20):
             result = steps_per_second(torch, run, optimizer, data, torch.nn.functional, steps, 4)
         seconds, first, losses = result
         print(
-            f"speed {name}: {batch * 1024 / seconds:,.0f} tokens/s, {seconds * 1e3:.1f} ms a step; first step {first:.1f} s; "
-            f"losses {', '.join(f'{x:.3f}' for x in losses)}",
+            f"speed {name}: {batch * 1024 / seconds:,.0f} tokens/s, {seconds * 1e3:.1f} ms a step;"
+            f" first step {first:.1f} s; losses {', '.join(f'{x:.3f}' for x in losses)}",
             flush=True,
         )
         del model, optimizer
+
+
+record = None
+
+
+def recorded():
+    """The record of this run, its machine measured once."""
+    global record
+    record = record or Record("cuda")
+    return record
+
+
+def written():
+    folder = Path(os.environ.get("OUT", ".benchmarks"))
+    recorded().write(folder / "speed.json")
+    (folder / "speed.svg").write_text(picture(recorded().document()))
+    print("\n".join(table(recorded().document())), flush=True)
+
+
+def fusion(*words, variants=("fused", "unfused", "torch", "compile")):
+    """What tests of benchmarks/test_fusion.py record, without pytest."""
+    for name in CASES:
+        if words and not any(word in name for word in words):
+            continue
+        for variant in variants:
+            try:
+                fusion_case(name, variant)
+            except Exception as error:
+                print(f"fusion: {name} {variant}: {type(error).__name__}: {str(error)[:300]}", flush=True)
+    written()
+
+
+def fusion_case(name, variant):
+    ours = variant in ("fused", "unfused")
+    lib = lg if ours else torch
+    with lg.config(fuse=variant != "unfused"):
+        work, call = prepared(name, "fused" if ours else variant, "cuda")
+        start = time.perf_counter()
+        waiting(call, lib, "cuda")()
+        first = time.perf_counter() - start
+        for _ in range(3):
+            call()
+        wall = wall_seconds(call, lib, "cuda", rounds=5)
+        seconds = (lazygrad_device_seconds if ours else torch_device_seconds)(call)
+    recorded().add(name, variant, seconds, bytes=work.bytes, flops=work.flops, wall=wall, first=first)
+    row = recorded().rows[-1]
+    print(
+        f"fusion: {name} {variant}: {seconds * 1e3:.3f} ms on the device, {100 * row['share']:.0f}% of {row['of']};"
+        f" {wall * 1e3:.3f} ms a call; first {first:.2f} s",
+        flush=True,
+    )
+    del work, call
+    torch.cuda.empty_cache()
+    lg.cuda.empty_cache()
+
+
+def steps(*variants, batch=32, count=10):
+    """GPT-2 124M, what benchmarks/test_gpt2.py records, without pytest."""
+    config = gpt2_model.SIZES["gpt2"]
+    data = list(batches(4, batch, config.context, config.vocabulary))
+    for variant in variants or ("fused", "torch", "compile"):
+        lib = lg if "fused" in variant else torch
+        with lg.config(fuse=variant != "unfused"):
+            step, losses, parameters = gpt2_step(variant, config, data, "cuda")
+            times = []
+            for number in (1, 3, count):
+                start = time.perf_counter()
+                for _ in range(number):
+                    step()
+                synchronize(lib, "cuda")
+                times.append((time.perf_counter() - start) / number)
+        tokens = batch * config.context
+        flops = 6 * parameters * tokens + 6 * config.layers * tokens * config.context * config.width
+        loss = float(losses[0].item())
+        more = {"tokens": tokens / times[-1], "first": times[0], "loss": loss}
+        recorded().add("gpt2_step", variant, times[-1], flops=flops, **more)
+        rate = tokens / times[-1]
+        print(f"steps {variant}: {rate:,.0f} tokens/s; first {times[0]:.1f} s; loss {loss:.4f}", flush=True)
+        del step, losses
+    written()
 
 
 def first():
     """Where the time of the first step goes."""
     import cProfile
     import pstats
-
-    import gpt2_model
 
     profile = cProfile.Profile()
     start = time.perf_counter()
@@ -166,8 +227,6 @@ def first():
 
 def host():
     """Seconds of Python for one step, and of the device for one replay."""
-    import gpt2_model
-
     model = gpt2_model.GPT2(gpt2_model.SIZES["gpt2"]).to("cuda")
     optimizer = lg.optim.AdamW(model.parameters(), lr=1e-4)
     data = list(batches(2, 32, 1024, 50257))

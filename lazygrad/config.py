@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 BACKENDS = ("auto", "triton", "cupy", "numpy")
+MOST_DEBUG = 5
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Settings:
     """Compare every kernel's outputs with the op-by-op result and stop at the first difference."""
     cache_dir: str = ""
     """Where compiled kernels and tuning choices are kept between runs (default ~/.cache/lazygrad)."""
+    profile: bool = False
+    """Level 2's line a kernel for every run of a plan, not only for its first."""
     graphs: bool = True
     """Capture a plan's launches into a CUDA graph from its second run on and replay it."""
     autotune: bool = True
@@ -46,22 +49,24 @@ class Settings:
 JOINS_KEYS = ("backend", "fuse", "check")
 
 
-def _parse(name: str, kind: str, text: str) -> Any:
+def _parse(said: str, kind: str, text: str) -> Any:
     if kind == "bool":
-        if text.lower() not in ("0", "1", "true", "false", ""):
-            raise ValueError(f"LAZYGRAD_{name.upper()} is {text!r}; use 0 or 1")
+        if text.lower() not in ("0", "1", "true", "false"):
+            raise ValueError(f"{said} is {text!r}; use 0 or 1")
         return text.lower() in ("1", "true")
     if kind == "int":
         try:
             return int(text)
         except ValueError:
-            raise ValueError(f"LAZYGRAD_{name.upper()} is {text!r}; use a whole number") from None
+            raise ValueError(f"{said} is {text!r}; use a whole number from 0 to {MOST_DEBUG}") from None
     return text
 
 
 def _validated(settings: Settings) -> Settings:
     if settings.backend not in BACKENDS:
         raise ValueError(f"backend is {settings.backend!r}; use one of {', '.join(BACKENDS)}")
+    if not 0 <= settings.debug <= MOST_DEBUG:
+        raise ValueError(f"debug is {settings.debug}; use 0 to {MOST_DEBUG}")
     return settings
 
 
@@ -70,13 +75,18 @@ def from_environment(environment: Any = os.environ) -> Settings:
     values: dict[str, Any] = {}
     for field in fields(Settings):
         text = environment.get(f"LAZYGRAD_{field.name.upper()}")
-        if text is None:
+        if not text:
             continue
-        if field.name == "debug":
-            text, _, kernel = text.partition(":")
-            values["debug_kernel"] = kernel
-        values[field.name] = _parse(field.name, str(field.type), text)
+        values |= _read(field.name, str(field.type), text, f"LAZYGRAD_{field.name.upper()}")
     return _validated(Settings(**values))
+
+
+def _read(name: str, kind: str, text: str, said: str) -> dict[str, Any]:
+    """The settings that one text gives: LAZYGRAD_DEBUG=4:softmax gives two."""
+    if name != "debug":
+        return {name: _parse(said, kind, text)}
+    level, _, kernel = text.partition(":")
+    return {"debug": _parse(said, kind, level), "debug_kernel": kernel}
 
 
 _DEFAULT = from_environment()
@@ -90,7 +100,7 @@ def current() -> Settings:
 
 @contextmanager
 def config(**changes: Any) -> Iterator[Settings]:
-    """Override settings inside a `with` block: `with lg.config(fuse=False, debug=2): ...`.
+    """Override settings inside a `with` block: `with lg.config(fuse=False, debug="4:softmax"): ...`.
 
     TypeError for a name that is no setting, ValueError for a value it can't have.
     """
@@ -98,6 +108,10 @@ def config(**changes: Any) -> Iterator[Settings]:
     unknown = sorted(set(changes) - known)
     if unknown:
         raise TypeError(f"config() has no setting {unknown[0]!r}; settings: {', '.join(sorted(known))}")
+    kinds = {field.name: str(field.type) for field in fields(Settings)}
+    for name, value in list(changes.items()):
+        if isinstance(value, str) and kinds[name] != "str":
+            changes |= _read(name, kinds[name], value, name)
     settings = _validated(replace(current(), **changes))
     token = _overridden.set(settings)
     try:

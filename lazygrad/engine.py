@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -12,21 +13,23 @@ import numpy as np
 from lazygrad.config import Settings, current
 from lazygrad.device import CUPY, INTERPRETER, NUMPY, Target
 from lazygrad.errors import user_line
+from lazygrad.inspect import story
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node, make, toposort, uncomputed
 from lazygrad.ir.op import Kind
 from lazygrad.ir.recognise import recognise
 from lazygrad.ir.simplify import simplify
+from lazygrad.ir.verify import verify
 from lazygrad.runtime import gpu, triton
-from lazygrad.runtime.array import cuda_device_count, evaluate
+from lazygrad.runtime.array import cuda_device_count, empty, evaluate
 from lazygrad.runtime.buffer import Buffer
 from lazygrad.runtime.device_plan import DevicePlan
 from lazygrad.runtime.execute import execute
 from lazygrad.runtime.values import known, remember
 from lazygrad.schedule.canonical import Structure, canonical_graph, structure_of
 from lazygrad.schedule.partition import partition
-from lazygrad.schedule.plan import Kernel, KernelStep, Plan, possible_donations
+from lazygrad.schedule.plan import Plan, all_kernels, possible_donations
 from lazygrad.schedule.planner import plan_kernels, plan_op_by_op
 from lazygrad.schedule.prepare import decompose, prepare
 
@@ -58,10 +61,14 @@ def realize(
     costly to compute again, are kept.
     """
     updates = updates or {}
+    constants = [constant_buffer(r) for r in roots]
     order = uncomputed(roots)
     if realize_sources(order, roots):
         order = uncomputed(roots)
-    pending = [r for r in dict.fromkeys(roots) if known(r) is None]
+    pending = [r for r, c in zip(roots, constants, strict=True) if c is None and known(r) is None]
+    pending = list(dict.fromkeys(pending))
+    if pending:
+        order = uncomputed(pending) if len(pending) < len(roots) else order
     if pending:
         settings = current()
         lost = losing_their_source(order, held, updates)
@@ -75,17 +82,28 @@ def realize(
         if target.backend == "triton" and not target.interpreted:
             run_on_device(compiled, structure, inputs, updates, settings)
         else:
-            arrays = execute(compiled.plan, inputs, target)
+            arrays = execute(compiled.plan, inputs, target, settings)
             taken = {id(a) for a in inputs}
             for root, array in zip(structure.roots, arrays, strict=True):
                 remember(root, Buffer(owned(array, taken), root.dtype, root.shape, root.device, root.where))
-    return [known(r) for r in roots]  # type: ignore[misc]
+    return [c or known(r) for r, c in zip(roots, constants, strict=True)]  # type: ignore[misc]
+
+
+def constant_buffer(node: Node) -> Buffer | None:
+    """Memory of its own for a constant. It is not remembered: the same node is part of other expressions, where
+    a constant must stay one, and who updates this memory in place must not change theirs."""
+    value = None if node.computed is not None else build.constant_value(node)
+    if value is None:
+        return None
+    filled = empty(node.shape, node.dtype, node.device)
+    filled.fill(value)
+    return Buffer(filled, node.dtype, node.shape, node.device, node.where)
 
 
 def realize_sources(order: list[Node], roots: Sequence[Node]) -> bool:
     """Parameters are computed once, before what is computed from them; so is what crosses between devices, so
     that a plan has one device. False where there was nothing to do."""
-    leaves = [n.src[0] for n in order if n.op is ops.LEAF and n.computed is None and known(n.src[0]) is None]
+    leaves = [n.src[0] for n in order if is_uncomputed_leaf(n)]
     if leaves and list(roots) != leaves:
         realize(leaves)
     transfers = [n for n in order if n.op is ops.COPY and n.computed is None]
@@ -101,6 +119,12 @@ def realize_sources(order: list[Node], roots: Sequence[Node]) -> bool:
             buffer = Buffer(moved, node.dtype, node.shape, node.device, node.where)
         remember(node, buffer)
     return True
+
+
+def is_uncomputed_leaf(node: Node) -> bool:
+    if node.op is not ops.LEAF or node.computed is not None:
+        return False
+    return known(node.src[0]) is None and build.constant_value(node.src[0]) is None
 
 
 def computed_there(copy: Node) -> Node | None:
@@ -171,22 +195,40 @@ def compiled_plan(structure: Structure, target: Target, settings: Settings) -> C
     key = (structure.key, target, settings.fuse)
     found = _plans.get(key)
     if found is None:
-        plan = compile_plan(canonical_graph(structure), structure.leaves, target, settings)
+        started = perf_counter()
+        roots = canonical_graph(structure)
+        plan = compile_plan(roots, structure.leaves, target, settings)
         if target.backend == "triton" and not target.interpreted:
-            triton.compile_all([c for s in plan.steps if isinstance(s, KernelStep) for c in s.choices if isinstance(c, Kernel)], target)
+            triton.compile_all(all_kernels(plan), target)
         found = _plans[key] = Compiled(plan, target)
+        if settings.debug:
+            story.plan_made(plan, roots, perf_counter() - started)
+        if settings.debug >= 3:
+            story.kernels_made(plan, settings)
+    elif settings.debug:
+        story.plan_reused(found.plan)
     return found
 
 
 def compile_plan(roots: list[Node], leaves: list[Node], target: Target, settings: Settings) -> Plan:
+    roots = passed("asked", roots, settings)
     if settings.fuse and target.generates_kernels:
         found = recognise(roots)
-        roots = [found.get(r, r) for r in roots]
-    roots = simplify(roots)
+        roots = passed("recognise", [found.get(r, r) for r in roots], settings)
+    roots = passed("simplify", simplify(roots), settings)
     if not target.generates_kernels:
-        return plan_op_by_op(decompose(roots), leaves)
-    roots = simplify(prepare(roots, target))
-    return plan_kernels(roots, leaves, partition(roots, settings.fuse), target)
+        return plan_op_by_op(passed("decompose", decompose(roots), settings), leaves)
+    roots = passed("prepare", simplify(prepare(roots, target)), settings)
+    return plan_kernels(roots, leaves, partition(roots, settings.fuse), target, settings.fuse)
+
+
+def passed(stage: str, roots: list[Node], settings: Settings) -> list[Node]:
+    """What a pass returned, shown and verified if asked for."""
+    if settings.debug >= 5:
+        story.passed(stage, roots, settings)
+    if settings.check:
+        verify(roots, stage)
+    return roots
 
 
 def run_on_device(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 _PACKAGE = str(Path(__file__).resolve().parent)
+_LIBRARY = sysconfig.get_paths()["stdlib"] + os.sep
 
 Line = tuple[str, int, str]
 """(file, line, name): `name` is the composite that was made there ("layer_norm"), "" for a single op."""
@@ -65,14 +68,19 @@ def user_line() -> Line:
         code = frame.f_code
         names = _files.get(code.co_filename)
         if names is None:
-            ours = code.co_filename.startswith((_PACKAGE, "<frozen", "<string>"))
-            names = _files[code.co_filename] = _OURS if ours else _USERS
+            names = _files[code.co_filename] = _USERS if _is_users(code.co_filename) else _OURS
         if names is _USERS:
             return (code.co_filename, frame.f_lineno, name)
         if names is not _OURS:
             name = names[code.co_qualname] or name
         frame = frame.f_back  # type: ignore[assignment]
     return UNKNOWN if not name else (*UNKNOWN[:2], name)
+
+
+def _is_users(file: str) -> bool:
+    """Neither lazygrad nor Python's own library, through which it is called back (contextlib, functools)."""
+    library = file.startswith(_LIBRARY) and "-packages" not in file[len(_LIBRARY) :]
+    return not library and not file.startswith((_PACKAGE, "<frozen", "<string>"))
 
 
 @lru_cache(maxsize=65536)

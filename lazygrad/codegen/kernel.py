@@ -34,12 +34,31 @@ class TensorMap:
 
 
 @dataclass(frozen=True)
+class PointerTable:
+    """Many tensors for one launch: a row of `columns` pointers for each of `sizes`, cut into `block` elements a
+    program. In memory (int64): where the sizes begin, where the programs begin, how many there are; the rows;
+    the sizes; each program's row; each program's first element."""
+
+    name: str
+    columns: tuple[Pointer, ...]
+    sizes: tuple[int, ...]
+    block: int
+
+    @property
+    def programs(self) -> int:
+        return sum(-(-size // self.block) for size in self.sizes)
+
+
+Parameter = Pointer | TensorMap | PointerTable
+
+
+@dataclass(frozen=True)
 class Kernel:
     """A generated kernel: `source` defines the @triton.jit function `name`, taking `params` in order."""
 
     name: str
     source: str
-    params: tuple[Pointer | TensorMap, ...]
+    params: tuple[Parameter, ...]
     grid: tuple[int, int, int]
     num_warps: int = 4
     num_stages: int = 2

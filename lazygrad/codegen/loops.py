@@ -57,6 +57,11 @@ def loop_kernel(group: Group) -> tuple[Kernel, tuple[Node, ...]]:
     return kernel, arguments
 
 
+def pointwise_program(group: Group) -> tuple[Program, tuple[Node, ...]]:
+    """The kernel graph of a LOOP group without a reduction, and the nodes of its pointers."""
+    return _Pointwise(group).program()
+
+
 def body_of(group: Group) -> list[Node]:
     """The nodes a group evaluates, sources first."""
     inputs = set(group.inputs)
@@ -243,6 +248,7 @@ class _Reduction(_Builder):
 
     def stage_loop(self, lowering: Lowering, due: list[Node], written: list[Node]) -> dict[Node, Value]:
         loop = Loop("r")
+        self.scanned.clear()  # every loop walks a scan from its start
         lowering.enter_loop(loop.body, "r")
         accumulators: dict[Node, Value] = {}
         for node in due:
@@ -256,7 +262,6 @@ class _Reduction(_Builder):
         for node in written:
             self.store(lowering, node, self.element(node))
         lowering.leave_loop()
-        self.scanned.clear()
         lowering.root.append(loop)
         results: dict[Node, Value] = {}
         for node, total in accumulators.items():

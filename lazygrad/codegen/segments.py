@@ -50,8 +50,8 @@ class _Operand:
     dtype: DType
 
     def address(self, *index: str) -> str:
-        """Text of the address of one element, its index given dimension by dimension."""
-        terms = [f"{at} * {stride}" if stride != 1 else at for at, stride in zip(index, self.view.strides) if stride]
+        """Text of the address of one element; where a stride is 0 the index still gives the block its shape."""
+        terms = [at if stride == 1 else f"{at} * {stride}" for at, stride in zip(index, self.view.strides, strict=True)]
         terms += [str(self.view.offset)] if self.view.offset else []
         return " + ".join([self.name, *terms])
 
@@ -167,9 +167,8 @@ class _Segments:
         return f".to({self.total.triton})" if self.total is int32 else ""
 
     def load(self, source: _Operand, address: str, mask: str) -> str:
-        """Text of a load in the type that is accumulated in; strides of 0 still make a whole block."""
-        spread = "" if all(s for n, s in zip((2, 2), source.view.strides)) else f" + tl.zeros_like({mask}).to(tl.int32)"
-        text = f"tl.load({address}{spread}, mask={mask}, other=0)"
+        """Text of a load in the type that is accumulated in."""
+        text = f"tl.load({address}, mask={mask}, other=0)"
         text = f"({text} != 0)" if source.dtype is bool_ else text
         return text if source.dtype is self.total else f"{text}.to({self.total.triton})"
 

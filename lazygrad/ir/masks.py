@@ -1,8 +1,9 @@
-"""Attention masks told from their structure: takes Nodes over (q_len, k_len), returns what they hide.
+"""Attention masks told from their structure: takes Nodes over (q_len, k_len), returns what they
+hide.
 
-A mask written with arange, tril or triu is a formula over the row i and the column j. It is read here, not
-evaluated: `causal` then costs a kernel nothing, where the same mask as an operand would be loaded. Several
-masks on top of each other become one operand, where one operand can say the same.
+A mask written with arange, tril or triu is a formula over the row i and the column j. It is read
+here, not evaluated: `causal` then costs a kernel nothing, where the same mask as an operand would
+be loaded. Masks on top of each other become one operand, where one operand can say the same.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
@@ -21,14 +23,15 @@ from lazygrad.ir.build import Scalar, constant_value
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Kind
 
-# A score this low beside any other has probability 0 exactly: exp underflows. Real scores are not near it.
+# A score this low beside any other has probability 0 exactly: exp underflows. Real scores are not
+# near it.
 HIDDEN = -1e9
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One mask laid on the scores: a bool one (True attends, the others' score becomes `fill`), or numbers
-    that are added (fill is None). Four dimensions, of size 1 where it broadcasts."""
+    """One mask laid on the scores: a bool one (True attends, the others' score becomes `fill`), or
+    numbers that are added (fill is None). Four dimensions, of size 1 where it broadcasts."""
 
     mask: Node
     fill: float | None
@@ -43,7 +46,7 @@ class Masking:
     fill: float = -math.inf
 
 
-# -- reading a formula of i and j ---------------------------------------------------------------------
+# -- reading a formula of i and j --------------------------------------------------------------
 @dataclass(frozen=True)
 class Line:
     """The number rows * i + columns * j + constant."""
@@ -87,12 +90,13 @@ class _Reader:
         self.budget = budget
 
     def value(self, node: Node, index: tuple[Line, ...]) -> Value | None:
-        """The element of `node` at `index` as a function of i and j; None where it isn't so simple."""
+        """The element of `node` at `index` as a function of i and j; None where it is more."""
         self.budget -= 1
         if self.budget < 0:
             return None
         if node.op is ops.CONST:
-            return node.arg  # type: ignore[no-any-return]
+            value: Scalar = node.arg
+            return value
         if node.op is ops.IOTA:
             return index[0]
         if node.op.kind in (Kind.MARKER, Kind.TRANSFER):
@@ -118,7 +122,8 @@ def _index_below(node: Node, index: tuple[Line, ...]) -> tuple[Line, ...] | None
         return tuple(index[node.arg.index(axis)] for axis in range(node.ndim))
     if node.op is ops.SLICE:
         return tuple(
-            line.times(step).plus(Line(0, 0, start)) for line, (start, _, step) in zip(index, node.arg, strict=True)
+            line.times(step).plus(Line(0, 0, start))
+            for line, (start, _, step) in zip(index, node.arg, strict=True)
         )
     if node.op is ops.FLIP:
         return tuple(
@@ -140,12 +145,9 @@ def _combined(node: Node, values: Sequence[Value]) -> Value | None:
     steps = [v for v in values if isinstance(v, Step)]
     if len({s.line for s in steps}) > 1:
         return None
-    if not steps:
-        return _applied(node, values)  # type: ignore[arg-type]
-    sides = [
-        _applied(node, [getattr(v, side) if isinstance(v, Step) else v for v in values]) for side in ("yes", "no")
-    ]
-    return Step(steps[0].line, *sides)
+    yes = _applied(node, [v.yes if isinstance(v, Step) else v for v in values])
+    no = _applied(node, [v.no if isinstance(v, Step) else v for v in values])
+    return Step(steps[0].line, yes, no) if steps else yes
 
 
 def _as_line(value: Value) -> Line | None:
@@ -156,7 +158,7 @@ def _as_line(value: Value) -> Line | None:
 
 
 def _of_lines(node: Node, lines: list[Line | None]) -> Value | None:
-    """Arithmetic and order of whole numbers; positions stay exact in float32 and in wide integers."""
+    """Arithmetic and order of whole numbers; positions are exact in float32 and wide integers."""
     if any(line is None for line in lines) or node.src[0].dtype.itemsize < 4:
         return None
     a = lines[0]
@@ -179,14 +181,17 @@ def _of_lines(node: Node, lines: list[Line | None]) -> Value | None:
     return None
 
 
-def _applied(node: Node, values: Sequence[Scalar]) -> Scalar:
+def _applied(node: Node, values: Sequence[Any]) -> Scalar:
     wide = [
         np.asarray(v, dtype=bool if s.dtype is bool_ else s.dtype.compute.numpy)
         for v, s in zip(values, node.src, strict=True)
     ]
     assert node.op.ref is not None
     with np.errstate(all="ignore"):
-        return np.asarray(node.op.ref(np, node.arg, *wide)).astype(node.dtype.compute.numpy).item()  # type: ignore[no-any-return]
+        result: Scalar = (
+            np.asarray(node.op.ref(np, node.arg, *wide)).astype(node.dtype.compute.numpy).item()
+        )
+    return result
 
 
 def read(mask: Node) -> Value | None:
@@ -194,11 +199,15 @@ def read(mask: Node) -> Value | None:
     if any(n != 1 for n in mask.shape[:-2]):
         return None
     rows, columns = mask.shape[-2:]
-    index = (*[ORIGIN] * (mask.ndim - 2), ORIGIN if rows == 1 else ROW, ORIGIN if columns == 1 else COLUMN)
+    index = (
+        *[ORIGIN] * (mask.ndim - 2),
+        ORIGIN if rows == 1 else ROW,
+        ORIGIN if columns == 1 else COLUMN,
+    )
     return _Reader().value(mask, index)
 
 
-# -- what a formula hides -----------------------------------------------------------------------------
+# -- what a formula hides ----------------------------------------------------------------------
 def shows_all(seen: Value | None, q_len: int, k_len: int) -> bool:
     """Whether a bool formula is True everywhere."""
     if not isinstance(seen, Step):
@@ -224,7 +233,7 @@ def _visible_line(seen: Step) -> Line | None:
 
 
 def _without_numbers(layer: Layer) -> Layer:
-    """s + where(c, 0, -inf) is where(c, s, -inf), and for a finite number so low that exp is 0, the same."""
+    """s + where(c, 0, -inf) is where(c, s, -inf); so with a finite number, if low enough."""
     mask = layer.mask
     if layer.fill is not None:
         return layer
@@ -260,9 +269,12 @@ def _comparison(step: Step, like: Node) -> Node:
     return b.pointwise(ops.LE, b.like(level, 0), b.shift(level, line.constant))
 
 
-# -- several masks as one -----------------------------------------------------------------------------
+# -- several masks as one ----------------------------------------------------------------------
 def merged(layers: Sequence[Layer], q_len: int, k_len: int) -> Masking | None:
-    """All layers (which one lies on top matters only where fills differ, and that is declined) as one."""
+    """All layers as one; None where no one operand says the same.
+
+    Which layer lies on top matters only where fills differ, and that is declined.
+    """
     layers = [_without_numbers(layer) for layer in layers]
     shown = [(layer, read(layer.mask) if layer.fill is not None else None) for layer in layers]
     shown = [(layer, seen) for layer, seen in shown if not shows_all(seen, q_len, k_len)]
@@ -279,10 +291,16 @@ def merged(layers: Sequence[Layer], q_len: int, k_len: int) -> Masking | None:
     assert fill is not None
     causal = fill == -math.inf and any(is_causal(seen) for _, seen in shown)
     visible = [
-        layer.mask for layer, seen in shown if layer.fill is not None and not (causal and is_causal(seen))
+        layer.mask
+        for layer, seen in shown
+        if layer.fill is not None and not (causal and is_causal(seen))
     ]
     mask = reduce(b.logical_and, visible) if visible else None
     if added:
         total = reduce(b.add, added)
-        mask = total if mask is None else b.where(mask, total, b.const(-math.inf, total.dtype, total.device))
+        mask = (
+            total
+            if mask is None
+            else b.where(mask, total, b.const(-math.inf, total.dtype, total.device))
+        )
     return Masking(causal, mask, fill)

@@ -277,6 +277,13 @@ def _take_prefix(data: Any, index: Any, axis: int) -> Any:
 
 def _scatter(xp: Any, arg: tuple[int, str], base: Any, index: Any, values: Any) -> Any:
     axis, mode = arg
+    if mode != "set":
+        wide = _accumulator(xp, base.dtype)
+        if wide != base.dtype:  # rounded once; and CuPy has atomics for few types
+            made = _scatter(xp, arg, base.astype(wide), index, values.astype(wide))
+            return made != 0 if base.dtype == bool else made.astype(base.dtype)
+        if xp is not np and mode == "mul":  # for which it has none at all
+            return xp.asarray(_scatter(np, arg, base.get(), index.get(), values.get()))
     result = base.copy()
     lines = [tuple(n if i == j else 1 for j in range(index.ndim)) for i, n in enumerate(index.shape)]
     grid = [xp.arange(n).reshape(line) for n, line in zip(index.shape, lines, strict=True)]
@@ -288,6 +295,13 @@ def _scatter(xp: Any, arg: tuple[int, str], base: Any, index: Any, values: Any) 
     combine = {"add": "add", "max": "maximum", "min": "minimum", "mul": "multiply"}[mode]
     getattr(xp, combine).at(result, where, values)
     return result
+
+
+def _accumulator(xp: Any, dtype: Any) -> Any:
+    """The NumPy type in which many values are combined into one of this type."""
+    if dtype.itemsize == 2 and dtype.kind not in "iu":
+        return np.dtype(np.float32)
+    return dtype if xp is np or dtype.itemsize >= 4 else np.dtype(np.int32)
 
 
 def _place(xp: Any, values: Any, positions: Any) -> Any:

@@ -20,6 +20,7 @@ from lazygrad.ir.node import Node, toposort
 from lazygrad.ir.op import Kind, Op
 
 COMMENT_COLUMN = 56
+SILENT = (Kind.MOVEMENT, Kind.SOURCE, Kind.MARKER)  # nothing is computed by these
 
 # how an op's argument reads; ops that aren't named here show it as it is, or have none
 ARGUMENTS: dict[Op, Callable[[Any], str]] = {
@@ -72,7 +73,7 @@ def shape_text(node: Node) -> str:
 
 def operation_lines(nodes: Iterable[Node]) -> list[str]:
     """One line for each node that computes: op, shape, the user's line; equal lines once."""
-    told = [n for n in nodes if n.op.kind not in (Kind.MOVEMENT, Kind.SOURCE, Kind.MARKER)]
+    told = [n for n in nodes if n.op.kind not in SILENT]
     return list(dict.fromkeys(f"{_word(n)}  {shape_text(n)}  {origin(n)}".rstrip() for n in told))
 
 
@@ -82,9 +83,9 @@ def origin(node: Node) -> str:
     return f"{line} {node.where[2]}".strip()
 
 
-def operation_count(roots: Iterable[Node]) -> int:
-    """How many nodes compute something."""
-    return sum(n.op.kind not in (Kind.MOVEMENT, Kind.SOURCE, Kind.MARKER) for n in toposort(roots))
+def operation_count(nodes: Iterable[Node]) -> int:
+    """How many of the nodes compute something."""
+    return sum(n.op.kind not in SILENT for n in nodes)
 
 
 class _Names:

@@ -1,30 +1,34 @@
 """Recognition: takes Nodes, returns the mapping to canonical forms that a kernel exists for.
 
-Runs before differentiation, so that a hand-written softmax(q k^T) v gets attention's own gradient, and once
-more on what is to be realized, for graphs that nobody differentiates. Matching walks down from a product:
-its left operand must be a softmax over its last axis (with dropout, if any), the softmax's input a product
-that only scales and masks change. Anything else on the way declines, as does a use of the probabilities or
-scores by something else that is wanted: the square matrix is then computed anyway, and once is enough.
+Runs before differentiation, so that a hand-written softmax(q k^T) v gets attention's own gradient,
+and once more on what is to be realized, for graphs that nobody differentiates. Matching walks down
+from a product: its left operand must be a softmax over its last axis (with dropout, if any), the
+softmax's input a product that only scales and masks change. Anything else on the way declines, as
+does a use of the probabilities or scores by something else that is wanted: the square matrix is
+then computed anyway, and once is enough.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from lazygrad.dtype import float32, float64
 from lazygrad.ir import build as b
 from lazygrad.ir import op as ops
 from lazygrad.ir.attention import AttentionArg, attention, keep_mask
 from lazygrad.ir.build import constant_value
-from lazygrad.ir.masks import Layer, merged
+from lazygrad.ir.masks import Layer, Masking, merged
 from lazygrad.ir.node import Node, rebuild, substitute, toposort
 from lazygrad.ir.op import Op
 from lazygrad.shape import Shape
 
 WIDEST_HEAD = 256  # beyond it there is no kernel (codegen/attend.py), and nothing is won
 LONGEST_CHAIN = 40  # nodes between the softmax and the scores' product
+
+Maskings = dict[tuple[Layer, ...], Masking | None]  # every layer of a network has the same masks
 
 
 def recognise(roots: Iterable[Node]) -> dict[Node, Node]:
@@ -39,9 +43,12 @@ def recognise(roots: Iterable[Node]) -> dict[Node, Node]:
     users = _users(order)
     wanted = set(roots)
     twin: dict[Node, Node] = {}
+    maskings: Maskings = {}
     for node in order:
         match = found.get(node)
-        made = _attention(match) if match is not None and _is_private(match, users, wanted) else None
+        if match is not None and not _is_private(match, users, wanted):
+            match = None
+        made = None if match is None else _attention(match, maskings)
         if made is None:
             twin[node] = rebuild(node, tuple(twin[s] for s in node.src))
         else:
@@ -57,10 +64,10 @@ def _users(order: list[Node]) -> dict[Node, list[Node]]:
     return users
 
 
-# -- what is found ------------------------------------------------------------------------------------
+# -- what is found -----------------------------------------------------------------------------
 @dataclass(frozen=True)
 class _RawLayer:
-    """A mask as it was met: `mask` broadcasts against (*lead, rows, columns), or columns and rows if swapped."""
+    """A mask as it was met, over (*lead, q_len, k_len) or, swapped, (*lead, k_len, q_len)."""
 
     mask: Node
     fill: float | None
@@ -73,7 +80,9 @@ class _Scores:
     """The way from the softmax's input down to the product of q and k, outermost first."""
 
     factor: float = 1.0
-    scalars: tuple[tuple[Op, Node], ...] = ()  # runtime numbers of one element that scale the scores
+    scalars: tuple[
+        tuple[Op, Node], ...
+    ] = ()  # runtime numbers of one element that scale the scores
     layers: tuple[_RawLayer, ...] = ()
     swapped: bool = False  # the node met last holds the scores transposed
     inside: tuple[Node, ...] = ()
@@ -89,7 +98,9 @@ class _Match:
     softmax: Node | None = None
     dropout: tuple[float, Node, Node] | None = None  # p, seed, offset
     scores: _Scores = field(default_factory=_Scores)
-    inside: list[Node] = field(default_factory=list)  # whatever is as large as the scores, and their row sums
+    inside: list[Node] = field(
+        default_factory=list
+    )  # whatever is as large as the scores, and their row sums
 
 
 def _is_private(match: _Match, users: dict[Node, list[Node]], wanted: set[Node]) -> bool:
@@ -112,9 +123,7 @@ def _match(product: Node, probabilities: Node, v: Node, swapped: bool) -> _Match
     turned = False
     while node.op is not ops.DIV:
         match.inside.append(node)
-        if node.op is ops.CAST and node.src[0].dtype.is_floating_point:
-            node = node.src[0]
-        elif node.op is ops.RESHAPE and _keeps_matrices(node):
+        if _is_transparent(node):
             node = node.src[0]
         elif node.op is ops.PERMUTE and not turned and _is_swap(node):
             node, turned = node.src[0], True
@@ -137,10 +146,17 @@ def _match(product: Node, probabilities: Node, v: Node, swapped: bool) -> _Match
     return match
 
 
-# -- movements that leave the matrices whole ----------------------------------------------------------
+# -- movements that leave the matrices whole ---------------------------------------------------
 def _keeps_matrices(reshape: Node) -> bool:
     source = reshape.src[0]
     return reshape.ndim >= 2 <= source.ndim and reshape.shape[-2:] == source.shape[-2:]
+
+
+def _is_transparent(node: Node) -> bool:
+    """Casts between floats, and matrices regrouped."""
+    if node.op is ops.CAST:
+        return node.src[0].dtype.is_floating_point
+    return node.op is ops.RESHAPE and _keeps_matrices(node)
 
 
 def _is_swap(permute: Node) -> bool:
@@ -155,7 +171,7 @@ def _with_lead(node: Node, lead: Shape) -> Node:
 
 
 def _swapped(node: Node) -> Node:
-    """The last two axes exchanged; beneath a broadcast or a regrouping, where the exchange may cancel."""
+    """The last two axes exchanged; beneath broadcasts and regroupings, where that may cancel."""
     turned = (*node.shape[:-2], node.shape[-1], node.shape[-2])
     if node.op is ops.EXPAND and node.src[0].ndim >= 2:
         return b.expand(_swapped(node.src[0]), turned)
@@ -164,9 +180,9 @@ def _swapped(node: Node) -> Node:
     return b.transpose(node)
 
 
-# -- dropout ------------------------------------------------------------------------------------------
+# -- dropout -----------------------------------------------------------------------------------
 def _dropout(node: Node) -> tuple[Node, tuple[float, Node, Node]] | None:
-    """(the node dropped from, (p, seed, offset)) if element n is kept by the bits of counter offset + n."""
+    """(the node dropped from, (p, seed, offset)) where counter offset + n decides on element n."""
     keep, kept, zero = node.src
     if constant_value(zero) != 0 or kept.op is not ops.MUL or keep.op is not ops.LE:
         return None
@@ -182,7 +198,10 @@ def _dropout(node: Node) -> tuple[Node, tuple[float, Node, Node]] | None:
     linear = b.reshape(b.iota(node.numel, node.device), node.shape)
     for offset in map(_broadcast_from, counter.src):
         # equal nodes are one node, so building it anew tells whether it is exactly this
-        if offset.ndim == seed.ndim == 0 and keep_mask(seed, b.add(linear, offset), float(p)) is keep:
+        if (
+            offset.ndim == seed.ndim == 0
+            and keep_mask(seed, b.add(linear, offset), float(p)) is keep
+        ):
             return kept.src[0], (float(p), seed, offset)
     return None
 
@@ -191,9 +210,9 @@ def _broadcast_from(node: Node) -> Node:
     return node.src[0] if node.op is ops.EXPAND else node
 
 
-# -- softmax ------------------------------------------------------------------------------------------
+# -- softmax -----------------------------------------------------------------------------------
 def _under(node: Node, through: tuple[Op, ...], inside: list[Node]) -> Node:
-    """The first node below that is none of `through` (casts of floats, mostly); all on the way are inside."""
+    """The first float node below that is none of `through`; all on the way are inside."""
     inside.append(node)
     while node.op in through and node.src[0].dtype.is_floating_point:
         node = node.src[0]
@@ -217,7 +236,10 @@ def _softmax_source(node: Node, inside: list[Node]) -> Node | None:
     source = _under(shifted.src[0], (ops.CAST,), inside)
     # a gradient through the maximum is 0: the shift cancels
     top = _under(shifted.src[1], (ops.CAST, ops.EXPAND, ops.DETACH), inside)
-    if not _is_row_maximum(top, rows, inside) or _under(top.src[0], (ops.CAST,), inside) is not source:
+    if (
+        not _is_row_maximum(top, rows, inside)
+        or _under(top.src[0], (ops.CAST, ops.DETACH), inside) is not source
+    ):
         return None
     return shifted.src[0]
 
@@ -232,9 +254,9 @@ def _is_row_maximum(top: Node, rows: Shape, inside: list[Node]) -> bool:
     return where.op is ops.ARGMAX and where.arg == rows and where.src[0] is top.src[0]
 
 
-# -- scores -------------------------------------------------------------------------------------------
+# -- scores ------------------------------------------------------------------------------------
 def _scores(node: Node, way: _Scores, failed: set[Node]) -> _Scores | None:
-    """Down to the product of q and k, the last of `inside`; None where something unknown is on the way."""
+    """Down to the product of q and k, the last of `inside`; None where more is on the way."""
     if len(way.inside) >= LONGEST_CHAIN or node in failed or not node.dtype.is_floating_point:
         return None
     way = replace(way, inside=(*way.inside, node))
@@ -246,7 +268,7 @@ def _scores(node: Node, way: _Scores, failed: set[Node]) -> _Scores | None:
 
 def _scores_below(node: Node, way: _Scores, failed: set[Node]) -> _Scores | None:
     op, src = node.op, node.src
-    if op is ops.CAST or (op is ops.RESHAPE and _keeps_matrices(node)):
+    if _is_transparent(node):
         return _scores(src[0], way, failed)
     if op is ops.PERMUTE and _is_swap(node):
         return _scores(src[0], replace(way, swapped=not way.swapped), failed)
@@ -286,8 +308,10 @@ def _scaled(way: _Scores, op: Op, by: Node) -> _Scores | None:
     return replace(way, factor=way.factor * value if op is ops.MUL else way.factor / value)
 
 
-def _masked(way: _Scores, found: _Scores, node: Node, mask: Node, fill: float | None) -> _Scores | None:
-    """`found`, which lies below `node`, with the layer that `node` lays on it: scaled by what is above."""
+def _masked(
+    way: _Scores, found: _Scores, node: Node, mask: Node, fill: float | None
+) -> _Scores | None:
+    """`found`, which lies below `node`, and the layer that `node` lays on it, scaled as above."""
     value = constant_value(mask) if fill is None else None
     if value == 0:
         return found
@@ -310,9 +334,9 @@ def _negated(condition: Node) -> Node:
     return condition.src[0] if condition.op is ops.NOT else b.logical_not(condition)
 
 
-# -- the operation ------------------------------------------------------------------------------------
-def _attention(match: _Match) -> Node | None:
-    """The matched product as ATTENTION, cast and shaped as it was; None where no kernel would do it."""
+# -- the operation -----------------------------------------------------------------------------
+def _attention(match: _Match, maskings: Maskings) -> Node | None:
+    """The matched product as ATTENTION, cast and shaped as it was; None where no kernel does it."""
     way, product, v = match.scores, match.scores.inside[-1], match.v
     assert match.softmax is not None
     q, k = product.src if not way.swapped else (_swapped(product.src[1]), _swapped(product.src[0]))
@@ -320,14 +344,18 @@ def _attention(match: _Match) -> Node | None:
     q_len, k_len = match.softmax.shape[-2:]
     if q.shape[-1] != v.shape[-1] or q.shape[-1] > WIDEST_HEAD or 0 in q.shape:
         return None
-    doubles = {n.dtype is float64 for n in (*match.inside, *way.inside, q, v) if n.dtype.is_floating_point}
+    doubles = {
+        n.dtype is float64 for n in (*match.inside, *way.inside, q, v) if n.dtype.is_floating_point
+    }
     if len(doubles) > 1:
         return None
     lead = _batch_and_heads(match.softmax.shape[:-2], q)
     q, k, v = (_with_lead(x, lead) for x in (q, k, v))
     (q, q_factor), (k, k_factor) = _without_factor(q), _without_factor(k)
-    layers = [Layer(_in_four(layer, lead), layer.fill) for layer in way.layers]
-    masking = merged(layers, q_len, k_len)
+    layers = tuple(Layer(_in_four(layer, lead), layer.fill) for layer in way.layers)
+    if layers not in maskings:
+        maskings[layers] = merged(layers, q_len, k_len)
+    masking = maskings[layers]
     scale = way.factor * q_factor * k_factor
     if masking is None or not math.isfinite(scale):
         return None
@@ -351,7 +379,7 @@ def _attention(match: _Match) -> Node | None:
 
 
 def _batch_and_heads(lead: Shape, q: Node) -> Shape:
-    """Two leading dimensions; those that joined heads had before, so that splitting them again costs nothing."""
+    """Two leading dimensions: for joined heads those they had, which the user will split."""
     if len(lead) == 1:
         before = q.src[0].shape[:-2] if q.op is ops.RESHAPE and _keeps_matrices(q) else ()
         return before if len(before) == 2 else (*lead, 1)
@@ -375,15 +403,22 @@ def _in_four(layer: _RawLayer, lead: Shape) -> Node:
     return _with_lead(b.expand(mask, (*layer.lead, *mask.shape[-2:])), lead)
 
 
+VIEWS: dict[Op, Callable[[Node, Any], Node]] = {
+    ops.RESHAPE: b.reshape,
+    ops.PERMUTE: b.permute,
+    ops.EXPAND: b.expand,
+    ops.SLICE: b.slice_,
+}
+
+
 def _moved_like(node: Node, source: Node) -> Node:
     """The movement op `node` of another source."""
-    again = {ops.RESHAPE: b.reshape, ops.PERMUTE: b.permute, ops.EXPAND: b.expand, ops.SLICE: b.slice_}
-    return again[node.op](source, node.arg)
+    return VIEWS[node.op](source, node.arg)
 
 
 def _without_factor(node: Node) -> tuple[Node, float]:
     """(x, c) where the node is c * x, seen through views."""
-    if node.op in (ops.RESHAPE, ops.PERMUTE, ops.EXPAND, ops.SLICE):
+    if node.op in VIEWS:
         inner, factor = _without_factor(node.src[0])
         return (node, 1.0) if inner is node.src[0] else (_moved_like(node, inner), factor)
     if node.op is ops.MUL or node.op is ops.DIV:
@@ -397,10 +432,14 @@ def _narrowed(node: Node, dtype: object) -> Node | None:
     """x where the node is x of `dtype` cast to more, seen through views."""
     if node.dtype is dtype:
         return node
-    if node.op in (ops.RESHAPE, ops.PERMUTE, ops.EXPAND, ops.SLICE):
+    if node.op in VIEWS:
         inner = _narrowed(node.src[0], dtype)
         return None if inner is None else _moved_like(node, inner)
-    widened = node.op is ops.CAST and node.src[0].dtype is dtype and node.src[0].dtype.itemsize < node.dtype.itemsize
+    widened = (
+        node.op is ops.CAST
+        and node.src[0].dtype is dtype
+        and node.src[0].dtype.itemsize < node.dtype.itemsize
+    )
     return node.src[0] if widened else None
 
 
@@ -421,13 +460,14 @@ def _grouped(k: Node, v: Node) -> tuple[Node, Node]:
 
 
 def _without_repeats(node: Node) -> Node:
-    """(batch, groups, length, dim) where each group's heads, or all heads, are copies by broadcasting."""
-    batch, heads, length, dim = node.shape
-    if node.op is ops.EXPAND and node.src[0].ndim == 4 and node.src[0].shape[1:] == (1, length, dim):
-        return b.expand(node.src[0], (batch, 1, length, dim))
-    if node.op is ops.RESHAPE and node.src[0].op is ops.EXPAND and node.src[0].ndim == 5:
-        groups, copies = node.src[0].shape[1:3]
-        inner = node.src[0].src[0]
-        if node.src[0].shape == (batch, groups, copies, length, dim) and inner.shape == (batch, groups, 1, length, dim):
+    """(batch, groups, length, dim) where a group's heads are copies of one by broadcasting."""
+    batch, _, length, dim = node.shape
+    source = node.src[0] if node.src else node
+    if node.op is ops.EXPAND and source.ndim == 4 and source.shape[1:] == (1, length, dim):
+        return b.expand(source, (batch, 1, length, dim))
+    if node.op is ops.RESHAPE and source.op is ops.EXPAND and source.ndim == 5:
+        groups, inner = source.shape[1], source.src[0]
+        one_each = (batch, groups, 1, length, dim)
+        if inner.shape == one_each and source.shape[3:] == (length, dim):
             return b.reshape(inner, (batch, groups, length, dim))
     return node

@@ -203,6 +203,15 @@ def _movement_of_constant(node: Node) -> Node | None:
     return like(node, value)
 
 
+def _transposed_product(node: Node) -> Node | None:
+    """(a b)^T = b^T a^T, whose operands are views: a weight's gradient then lies as the weight does"""
+    product, axes = node.src[0], node.arg
+    if product.op is not ops.DOT or axes != (*range(len(axes) - 2), len(axes) - 1, len(axes) - 2):
+        return None
+    a, b = product.src
+    return build.dot(build.transpose(b), build.transpose(a))
+
+
 def _empty_reduction(node: Node) -> Node | None:
     """a sum of nothing is 0, a product of nothing 1"""
     if 0 not in node.src[0].shape:
@@ -245,7 +254,7 @@ RULES: dict[Op, tuple[Rule, ...]] = {
     ops.NOT: (_double_negation,),
     ops.WHERE: (_known_choice,),
     ops.CAST: (_cast_chain,),
-    ops.PERMUTE: (_movement_of_constant,),
+    ops.PERMUTE: (_movement_of_constant, _transposed_product),
     ops.SLICE: (_movement_of_constant,),
     ops.FLIP: (_movement_of_constant,),
     ops.PAD: (_movement_of_constant,),

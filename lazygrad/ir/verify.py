@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from lazygrad.dtype import bool_, int64
+from lazygrad.dtype import bool_
 from lazygrad.errors import GraphError
 from lazygrad.ir import attention, build
 from lazygrad.ir import op as ops
@@ -89,7 +89,7 @@ def _argument_fault(node: Node) -> str | None:
         return f"its sources have shapes {', '.join(str(list(s.shape)) for s in node.src)}"
     if op is ops.WHERE and node.src[0].dtype is not bool_:
         return f"its condition is {node.src[0].dtype.name}"
-    if op.kind is Kind.INDEXED and node.src[1].dtype is not int64:
+    if op.kind is Kind.INDEXED and not node.src[1].dtype.is_integer:
         return f"its index is {node.src[1].dtype.name}"
     return None
 
@@ -130,8 +130,10 @@ INFER: dict[Op | Kind, Callable[[Node], Node]] = {
     ops.CONCAT: lambda n: build.concat(n.src, n.arg),
     Kind.REDUCE: lambda n: build.reduce(n.op, n.src[0], n.arg),
     ops.DOT: lambda n: build.dot(*n.src),
-    ops.GATHER: lambda n: build.gather(*n.src, n.arg),
+    ops.GATHER: lambda n: build.gather(n.src[0], n.src[1], n.arg),
     ops.SCATTER: _scattered,
+    ops.PLACE: lambda n: build.place(*n.src),
+    ops.SEGMENT: lambda n: build.segments(n.arg, *n.src),
     Kind.SCAN: lambda n: build.scan(n.op, n.src[0], n.arg),
     ops.ARGSORT: lambda n: build.argsort(n.src[0], n.arg),
     ops.SOLVE: lambda n: build.solve(*n.src),

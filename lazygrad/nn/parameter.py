@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lazygrad.device import Device
 from lazygrad.ir import build
-from lazygrad.ir import op as ops
-from lazygrad.ir.node import Node, make, toposort
-from lazygrad.runtime.values import known
+from lazygrad.ir.node import Node
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.core import Cell, TensorBase
 from lazygrad.tensor.creation import empty
@@ -28,8 +26,8 @@ class Parameter(Tensor):
         if requires_grad:
             self.requires_grad_()
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
-        return "Parameter containing:\n" + super().__repr__(tensor_contents=tensor_contents)
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        return "Parameter containing:\n" + super().__repr__()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         if id(self) not in memo:
@@ -57,25 +55,7 @@ def replace_value(tensor: Tensor, node: Node) -> None:
     tensor._cell.leaf_number = number if node.dtype.is_floating_point else None
 
 
-# leaves of an initialization are seeds and counters; what holds more bytes is data that exists already
-_SMALL = 1024
-
-
 def moved(node: Node, device: Device | None, dtype: DType | None) -> Node:
-    """The value on `device` in `dtype` (None: as it is). What has not been computed yet and depends on
-    nothing large, such as a random initialization, is computed there instead of here and copied."""
-    if dtype is not None:
-        node = build.cast(node, dtype)
-    if device is None or device == node.device:
-        return node
-    if known(node) is not None:
-        return build.copy(node, device)
-    order = toposort([node], stop=lambda n: known(n) is not None)
-    leaves = [n for n in order if known(n) is not None]
-    if sum(n.nbytes for n in leaves) > _SMALL or any(n.needs_grad or n.op is ops.COPY for n in order):
-        return build.copy(node, device)
-    twin: dict[Node, Node] = {leaf: build.copy(leaf, device) for leaf in leaves}
-    for n in order:
-        if n not in twin:
-            twin[n] = make(n.op, tuple(twin[s] for s in n.src), n.arg, n.dtype, n.shape, device)
-    return twin[node]
+    """The value on `device` in `dtype`; None: as it is."""
+    node = node if dtype is None else build.cast(node, dtype)
+    return node if device is None else build.copy(node, device)

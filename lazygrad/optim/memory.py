@@ -37,7 +37,7 @@ def settle(parameters: Sequence[Any]) -> None:
     for parameter in whole:
         cell = parameter._cell
         value = build.constant_value(cell.node)
-        if value is not None and known(cell.node) is None:
+        if value is not None:  # even where it is computed: the same node is a constant of other expressions
             cell.node = filled(cell.node, value).node
     flush([p._cell.node for p in whole if known(p._cell.node) is None])
     owners: dict[int, Any] = {}

@@ -62,6 +62,12 @@ def upload(array: np.ndarray[Any, Any], device: Device) -> Any:
     return np.array(array, order="C", copy=True)
 
 
+def finish(device: Device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        gpu.stream_of(device).synchronize()
+
+
 def download(array: Any) -> np.ndarray[Any, Any]:
     """The array on the host."""
     return array if isinstance(array, np.ndarray) else array.get()

@@ -14,7 +14,7 @@ ROUNDS = 5
 
 def key_of(choices: tuple[Choice, ...], device_name: str) -> str:
     """What a decision belongs to: the candidates and the device they were timed on."""
-    texts = [c.source if isinstance(c, Kernel) else repr(c) for c in choices]
+    texts = [f"{c.source} {c.num_warps} {c.num_stages}" if isinstance(c, Kernel) else repr(c) for c in choices]
     return digest(device_name, *texts)
 
 
@@ -30,13 +30,19 @@ def fastest(runs: list[Callable[[], None]], stream: Any, cupy: Any) -> tuple[int
     times: list[float] = []
     for run in runs:
         run()
-        samples = []
-        for _ in range(ROUNDS):
-            start, stop = cupy.cuda.Event(), cupy.cuda.Event()
-            start.record(stream)
-            run()
-            stop.record(stream)
-            stop.synchronize()
-            samples.append(cupy.cuda.get_elapsed_time(start, stop))
-        times.append(sorted(samples)[ROUNDS // 2])
+        times.append(median_milliseconds(run, stream, cupy))
     return min(range(len(times)), key=times.__getitem__), times
+
+
+def median_milliseconds(run: Callable[[], None], stream: Any, cupy: Any) -> float:
+    return sorted(milliseconds(run, stream, cupy) for _ in range(ROUNDS))[ROUNDS // 2]
+
+
+def milliseconds(run: Callable[[], None], stream: Any, cupy: Any) -> float:
+    """How long the device takes for one run."""
+    start, stop = cupy.cuda.Event(), cupy.cuda.Event()
+    start.record(stream)
+    run()
+    stop.record(stream)
+    stop.synchronize()
+    return float(cupy.cuda.get_elapsed_time(start, stop))

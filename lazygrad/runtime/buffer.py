@@ -59,3 +59,8 @@ _live: WeakSet[Buffer] = WeakSet()
 def live_buffers() -> list[Buffer]:
     """Every buffer that still holds memory, largest first: for leak tests and out-of-memory messages."""
     return sorted((b for b in _live if b.array is not None), key=lambda b: -b.nbytes)
+
+
+def holders_of(array: Any) -> list[Buffer]:
+    """The buffers that point at exactly this array."""
+    return [b for b in _live if b.array is array]

@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from lazygrad.codegen.kernel import Kernel
+from lazygrad.codegen.kernel import Kernel, PointerTable
 from lazygrad.config import Settings, current
 from lazygrad.device import Device
+from lazygrad.inspect import story
 from lazygrad.ir import op as ops
 from lazygrad.runtime import array, autotune, cublas, gpu, triton
-from lazygrad.runtime.buffer import live_buffers
+from lazygrad.runtime.buffer import holders_of
+from lazygrad.runtime.check import checked_launch
 from lazygrad.schedule.memory import Arena, plan_arena
-from lazygrad.schedule.plan import Choice, KernelStep, LibraryProduct, OpStep, Plan
+from lazygrad.schedule.plan import Choice, KernelStep, LibraryProduct, OpStep, Plan, ProductThenKernel
 
 STAGED_LIMIT = 64 << 20  # inputs up to this size are copied into place before a replay, if they move about
 Launch = Callable[[], None]
@@ -55,25 +58,43 @@ class DevicePlan:
         with gpu.cupy().cuda.Device(self.device.index):
             stream = gpu.stream_of(self.device)
             stream.use()
-            if not (self.capturable and settings.graphs) or self.runs == 1:
-                self.captured_inputs = [_address(a) for a in inputs]
+            apart = settings.check or settings.debug >= 2
+            if apart or not (self.capturable and settings.graphs) or self.runs == 1:
+                if self.graph is None:  # else they say what the graph reads, which may be replayed later
+                    self.captured_inputs = [_address(a) for a in inputs]
                 return self.run_launches(inputs, settings)
-            if self.graph is None or not self.can_replay(inputs) or not self.free_outputs():
+            if self.graph is None or not self.can_replay(inputs) or not self.free_outputs(inputs):
                 self.capture(inputs, settings, stream)
             return self.replay(inputs, stream)
 
     def run_launches(self, inputs: list[Any], settings: Settings) -> list[Any]:
         """Every step on its own; on the first run the fastest of its choices is found."""
         values = self.place(inputs, {})
+        times = story.timetable(self.plan, settings) if settings.debug >= 2 else None
         for i, step in enumerate(self.plan.steps):
             if isinstance(step, OpStep):
-                self.run_op(step, values)
+                self.timed(times, step, story.step_name(step), partial(self.run_op, step, values))
             elif self.has_work(step):
-                self.launch(i, step, values, settings)
+                self.launch(i, step, values, settings, times)
             for dead in self.plan.release[i]:
                 if dead not in self.arena.offsets:
                     values[dead] = None
+        if times is not None:
+            times.end()
         return [values[o] for o in self.plan.outputs]
+
+    def timed(
+        self, times: story.Timetable | None, step: KernelStep | OpStep, name: str, run: Launch, again: Launch | None = None
+    ) -> None:
+        """Run a step; into the timetable goes how long it took, or the median of further runs where it has `again`."""
+        if times is None:
+            run()
+            return
+        stream, cupy = gpu.stream_of(self.device), gpu.cupy()
+        took = autotune.milliseconds(run, stream, cupy)
+        if again is not None:
+            took = autotune.median_milliseconds(again, stream, cupy)
+        times.add(step, name, took / 1e3)
 
     def has_work(self, step: KernelStep) -> bool:
         return any(0 not in self.plan.values[r].shape for r in step.results)
@@ -109,12 +130,26 @@ class DevicePlan:
     def run_op(self, step: OpStep, values: list[Any]) -> None:
         values[step.result] = array.evaluate(step.node, [values[s] for s in step.sources])
 
-    def launch(self, number: int, step: KernelStep, values: list[Any], settings: Settings) -> None:
+    def launch(
+        self, number: int, step: KernelStep, values: list[Any], settings: Settings, times: story.Timetable | None
+    ) -> None:
         arrays = [self.contiguous(values, a) for a in step.arguments]
         chosen = self.chosen[number]
         if chosen is None:
             chosen = self.chosen[number] = self.choose(step, arrays, settings)
-        self.ready(chosen, arrays)()
+        if times is None and not settings.check:
+            self.ready(chosen, arrays)()
+            return
+        read = {_address(values[a]) for a in step.arguments if a not in step.results}
+        updates = any(_address(values[r]) in read for r in step.results)  # can be launched once only
+        others = [c for c in step.choices if c is not chosen] if settings.check and self.runs == 1 and not updates else []
+        for choice in [*others, chosen]:
+            launch, name = self.ready(choice, arrays), story.choice_name(choice, step)
+            if settings.check:
+                file = triton.source_file(choice) if isinstance(choice, Kernel) else "cuBLAS"
+                checked_launch(step, self.plan, values, name, file, launch)
+            else:
+                self.timed(times, step, name, launch, None if updates else launch)
 
     def contiguous(self, values: list[Any], value: int) -> Any:
         """What an array op left as a view becomes an array of its own."""
@@ -126,14 +161,23 @@ class DevicePlan:
     def ready(self, choice: Choice, arrays: list[Any]) -> Launch:
         """A function that launches this choice on these arrays."""
         stream = gpu.stream_of(self.device).ptr
-        addresses = [_address(a) for a in arrays]
+        if isinstance(choice, ProductThenKernel):
+            product_first = self.ready(LibraryProduct(choice.spec), [arrays[i] for i in choice.operands])
+            kernel_then = self.ready(choice.kernel, [arrays[i] for i in choice.arguments])
+
+            def both() -> None:
+                product_first()
+                kernel_then()
+
+            return both
         if isinstance(choice, LibraryProduct):
             product = _products.get(choice)
             if product is None:
                 product = _products[choice] = cublas.Product(choice.spec)
-            a, b, out = addresses
+            a, b, out = (_address(x) for x in arrays)
             device = self.device.index
             return lambda: product(a, b, out, device, stream)
+        addresses = [_address(a) for a in arrays[: parameters_of(choice)]]
         kernel = _loaded.get((choice, self.device))
         if kernel is None:
             kernel = _loaded[choice, self.device] = triton.CompiledKernel(choice, self.target)
@@ -147,9 +191,15 @@ class DevicePlan:
         key = autotune.key_of(step.choices, gpu.device_name(self.device))
         best = autotune.remembered(cache, key, step.choices)
         if best is None:
-            runs = [self.ready(c, arrays) for c in step.choices]
+            # into memory of its own: results may stand where inputs do, and every candidate must see those
+            own = {id(a): gpu.allocate(a.shape, a.dtype, self.device) for a, v in zip(arrays, step.arguments, strict=True)
+                   if v in step.results}  # fmt: skip
+            apart = [own[id(a)] if v in step.results else a for a, v in zip(arrays, step.arguments, strict=True)]
+            runs = [self.ready(c, apart) for c in step.choices]
             best, times = autotune.fastest(runs, gpu.stream_of(self.device), gpu.cupy())
             cache.put_json("choice", key, {"best": best, "milliseconds": times})
+            if settings.debug >= 3:
+                story.tuned(step, times, best, settings)
         return step.choices[best]
 
     def profile(self, rounds: int = 5) -> list[tuple[float, str]]:
@@ -214,23 +264,35 @@ class DevicePlan:
             for p, v in enumerate(self.plan.outputs)
         ]
 
-    def free_outputs(self) -> bool:
+    def free_outputs(self, inputs: list[Any]) -> bool:
         """Whoever still holds what an earlier replay returned gets a copy before this one overwrites it. False
-        where somebody outside holds the memory itself: then the graph must write elsewhere."""
+        where somebody outside holds the memory itself: then the graph must write elsewhere.
+
+        An output that comes back as an input of this run (a step count, a random state) is read from its staged
+        copy, so this list is no holder that matters.
+        """
         donated = {self.plan.outputs[p] for p in self.donations}
+        staged = [inputs[i] for i in self.staged]
         for value, memory in self.captured.items():
             if value in donated or value < self.plan.inputs:
                 continue
-            holders = [b for b in live_buffers() if b.array is memory] if sys.getrefcount(memory) > OWN_REFERENCES else []
-            for buffer in holders:
+            expected = OWN_REFERENCES + 2 * sum(s is memory for s in staged)
+            if sys.getrefcount(memory) <= expected:
+                continue
+            for buffer in holders_of(memory):
                 buffer.array = memory.copy()
-            del holders
-            if sys.getrefcount(memory) > OWN_REFERENCES:
+            if sys.getrefcount(memory) > expected:
                 return False
         return True
 
 
 OWN_REFERENCES = 4  # the plan's table of outputs and of values, the loop variable, getrefcount's argument
+
+
+def parameters_of(kernel: Kernel) -> int:
+    """How many of a step's arguments the kernel takes; a step may carry more, for its other choices."""
+    first = kernel.params[0]
+    return len(first.columns) * len(first.sizes) if isinstance(first, PointerTable) else len(kernel.params)
 
 
 def _address(value: Any) -> int:

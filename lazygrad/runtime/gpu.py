@@ -90,3 +90,13 @@ def copy_into(target: Any, source: Any, device: Device) -> None:
 
 def device_name(device: Device) -> str:
     return str(cupy().cuda.runtime.getDeviceProperties(device.index)["name"].decode())
+
+
+def upload_beside(array: np.ndarray[Any, Any]) -> Any:
+    """A host array on the current device, through a stream of its own: also while another is being captured."""
+    library = cupy()
+    made = library.empty(array.shape, array.dtype)
+    stream = library.cuda.Stream(non_blocking=True)
+    made.data.copy_from_host_async(array.ctypes.data, array.nbytes, stream)
+    stream.synchronize()
+    return made

@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad.codegen.kernel import Kernel, Pointer, TensorMap
+from lazygrad.codegen.kernel import Kernel, Parameter, Pointer, PointerTable, TensorMap
 from lazygrad.config import current
 from lazygrad.device import Target
 from lazygrad.dtype import DType, bfloat16, bool_
 from lazygrad.errors import CompileError
 from lazygrad.ir import special
-from lazygrad.runtime import driver
+from lazygrad.runtime import driver, gpu
 from lazygrad.runtime.disk_cache import DiskCache, digest
 
 SIGNATURE = {
@@ -74,7 +74,14 @@ def module_of(kernel: Kernel) -> Any:
     return module
 
 
-def signature_of(parameter: Pointer | TensorMap) -> str:
+def source_file(kernel: Kernel) -> str:
+    """Where the kernel's source lies."""
+    return str(module_of(kernel).__file__)
+
+
+def signature_of(parameter: Parameter) -> str:
+    if isinstance(parameter, PointerTable):
+        return "*i64"
     if isinstance(parameter, TensorMap):
         return f"tensordesc<{SIGNATURE[parameter.dtype.name]}[{', '.join(map(str, parameter.block))}]>"
     return f"*{SIGNATURE[parameter.dtype.name]}"
@@ -90,13 +97,30 @@ class InterpretedKernel:
         self.function = getattr(module_of(kernel), kernel.name)
 
     def __call__(self, arrays: list[Any]) -> None:
-        arguments = [_as_torch(a, p) for a, p in zip(arrays, self.kernel.params, strict=True)]
+        first = self.kernel.params[0]
+        if isinstance(first, PointerTable):
+            words = table_words(first, [a.ctypes.data for a in arrays])
+            arguments = [importlib.import_module("torch").from_numpy(words)]
+        else:
+            arguments = [_as_torch(a, p) for a, p in zip(arrays, self.kernel.params, strict=True)]
         with np.errstate(all="ignore"):
             self.function[self.kernel.grid](*arguments)
 
 
-def _as_torch(array: np.ndarray[Any, Any], parameter: Pointer | TensorMap) -> Any:
+def table_words(table: PointerTable, addresses: list[int]) -> np.ndarray[Any, Any]:
+    """The table in memory; see PointerTable."""
+    counts = [-(-size // table.block) for size in table.sizes]
+    sizes_at = 3 + len(addresses)
+    programs_at = sizes_at + len(table.sizes)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    starts = np.concatenate([np.arange(count) * table.block for count in counts])
+    head = np.array([sizes_at, programs_at, table.programs, *addresses, *table.sizes], np.int64)
+    return np.concatenate([head, rows, starts]).astype(np.int64)
+
+
+def _as_torch(array: np.ndarray[Any, Any], parameter: Parameter) -> Any:
     torch = importlib.import_module("torch")
+    assert not isinstance(parameter, PointerTable)
     dtype: DType = parameter.dtype
     if dtype is bfloat16:
         made = torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
@@ -151,6 +175,15 @@ def _teach_interpreter() -> None:
         return handle((tile.data.astype(np.uint32) << 16).view(np.float32), language.float32)
 
     builder.create_dot = lambda self, a, b, *rest: create_dot(self, values(a), values(b), *rest)
+
+    # it takes the bits of a mask that is one number, not a block, for a type it doesn't know
+    load, store = builder.create_masked_load, builder.create_masked_store
+
+    def block(mask: Any) -> Any:
+        return handle(np.asarray(mask.data, dtype=np.bool_), mask.dtype)
+
+    builder.create_masked_load = lambda self, at, mask, *rest: load(self, at, block(mask), *rest)
+    builder.create_masked_store = lambda self, at, value, mask, *rest: store(self, at, value, block(mask), *rest)
 
     # it truncates where the hardware rounds to bfloat16, and loses bfloat16's subnormal numbers
     convert = interpreter._convert_float
@@ -219,7 +252,7 @@ def compile_cubin(kernel: Kernel, target: Target) -> tuple[bytes, dict[str, Any]
     module = module_of(kernel)
     function = getattr(module, kernel.name)
     signature = {name: signature_of(p) for name, p in zip(function.arg_names, kernel.params, strict=True)}
-    aligned = {(i,): [["tt.divisibility", 16]] for i, p in enumerate(kernel.params) if isinstance(p, Pointer)}
+    aligned = {(i,): [["tt.divisibility", 16]] for i, p in enumerate(kernel.params) if not isinstance(p, TensorMap)}
     source = compiler.ASTSource(fn=function, signature=signature, constexprs={}, attrs=aligned)
     options = {"num_warps": kernel.num_warps, "num_stages": kernel.num_stages}
     try:
@@ -261,6 +294,12 @@ class CompiledKernel:
 
     def bind(self, addresses: list[int]) -> driver.Arguments:
         """The parameter list for buffers at these addresses."""
+        first = self.kernel.params[0]
+        if isinstance(first, PointerTable):
+            table = gpu.upload_beside(table_words(first, addresses))
+            arguments = driver.Arguments(driver.address_argument(table.data.ptr), self.facts["parameters"])
+            arguments.holders.append(table)  # lives as long as who may launch with it
+            return arguments
         holders: list[Any] = []
         maps = iter(self.facts["tensor_maps"])
         for parameter, address in zip(self.kernel.params, addresses, strict=True):

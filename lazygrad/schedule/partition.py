@@ -23,6 +23,7 @@ from lazygrad.ir.op import Kind
 from lazygrad.schedule.group import Domain, Form, Group, domain_of
 
 MAX_POINTERS = 28  # pointers of one kernel: more cost registers and help nobody
+WORTH_SHARING = 0.25  # of a kernel's elements: reading less than that twice is not worth a common kernel
 MAX_OPS = 160  # recomputed ops behind one read: beyond, the value is stored
 WHOLE = (Kind.CONTRACT, Kind.ATTENTION, Kind.SEGMENT, Kind.LIBRARY, Kind.TRANSFER)  # read all of their operands
 
@@ -277,7 +278,7 @@ class Merger:
             if draft.form is not Form.LOOP:
                 continue
             for base in list(self.accesses[anchor]):
-                if min(base.numel, draft.size) < base.numel:
+                if not WORTH_SHARING * draft.size <= base.numel <= draft.size:
                     continue
                 for reader in self.readers[base]:
                     other, draft = self.draft_of[reader], self.draft_of[anchor]
@@ -331,9 +332,9 @@ class Merger:
         if isinstance(joined, str):
             return joined
         domain, rows = joined
-        for reader in second.members:
+        for reader in (*first.members, *second.members):
             for base, at in self.accesses[reader].items():
-                if self.draft_of.get(base) is first:
+                if self.draft_of.get(base) in (first, second) and self.draft_of[base] is not self.draft_of[reader]:
                     reason = _crossing(reader, base, at, domain, rows)
                     if reason is not None:
                         return reason

@@ -43,7 +43,18 @@ class LibraryProduct:
     spec: MatmulSpec
 
 
-Choice = Kernel | LibraryProduct
+@dataclass(frozen=True)
+class ProductThenKernel:
+    """The product by cuBLAS into memory, then what follows it by a kernel of its own: what fusing them has to
+    beat. The tuples are positions among the step's arguments."""
+
+    spec: MatmulSpec
+    operands: tuple[int, int, int]  # a, b, the product
+    kernel: Kernel
+    arguments: tuple[int, ...]
+
+
+Choice = Kernel | LibraryProduct | ProductThenKernel
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,14 @@ class Plan:
     steps: tuple[Step, ...]
     release: tuple[tuple[int, ...], ...]
     outputs: tuple[int, ...]
+    refusals: tuple[tuple[Node, Node, str], ...] = ()  # why kernels that stand beside each other are two
+
+
+def all_kernels(plan: Plan) -> list[Kernel]:
+    """Every generated kernel that some choice of some step launches."""
+    choices = [c for s in plan.steps if isinstance(s, KernelStep) for c in s.choices]
+    found = [c if isinstance(c, Kernel) else c.kernel for c in choices if not isinstance(c, LibraryProduct)]
+    return list(dict.fromkeys(found))
 
 
 def releases(steps: tuple[Step, ...], inputs: int, outputs: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lazygrad.codegen import attend, products
 from lazygrad.codegen.attend import attention_kernel
+from lazygrad.codegen.batch import batch_kernel
 from lazygrad.codegen.loops import body_of, loop_kernel
+from lazygrad.codegen.matmul import MatmulSpec
 from lazygrad.codegen.products import product_kernel
+from lazygrad.codegen.views import view_of
 from lazygrad.codegen.segments import segment_kernel
 from lazygrad.device import Target
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node, toposort
 from lazygrad.runtime import cublas
+from lazygrad.schedule.batch import batches
 from lazygrad.schedule.group import Form, Group
 from lazygrad.schedule.partition import Partition
-from lazygrad.schedule.plan import Choice, KernelStep, LibraryProduct, OpStep, Plan, Step, Value, releases
+from lazygrad.schedule.plan import (
+    Choice,
+    KernelStep,
+    LibraryProduct,
+    OpStep,
+    Plan,
+    ProductThenKernel,
+    Step,
+    Value,
+    releases,
+)
 
 
 MOST_CHOICES = 4  # candidates worth compiling and timing
@@ -57,35 +73,44 @@ def plan_op_by_op(roots: list[Node], leaves: list[Node]) -> Plan:
     return numbering.plan(roots)
 
 
-def plan_kernels(roots: list[Node], leaves: list[Node], partition: Partition, target: Target) -> Plan:
-    """A generated kernel for each group that has one, the array library for the rest."""
+def plan_kernels(
+    roots: list[Node], leaves: list[Node], partition: Partition, target: Target, fuse: bool = True
+) -> Plan:
+    """A generated kernel for each group that has one, the array library for the rest. With `fuse`, groups that
+    differ only in their tensors share a launch."""
     numbering = _Numbering(leaves)
-    for group in partition.groups:
-        if group.form is Form.LIBRARY:
-            for node in body_of(group):
+    for groups in batches(partition.groups) if fuse else [[g] for g in partition.groups]:
+        if groups[0].form is Form.LIBRARY:
+            for node in body_of(groups[0]):
                 if node not in numbering.number:
                     numbering.op(node)
             continue
-        choices, arguments, written = _choices(group, target)
+        choices, arguments, written = _choices(groups, target)
         for node in written:
             numbering.add(node)
+        inputs = dict.fromkeys(n for group in groups for n in group.inputs)
+        stored = [n for group in groups for n in group.stored]
         numbering.steps.append(
             KernelStep(
                 choices,
                 tuple(numbering.of(n) for n in arguments),
                 tuple(numbering.of(n) for n in written),
-                tuple(body_of(group)),
-                tuple((n, numbering.of(n)) for n in group.inputs),
-                tuple((n, numbering.of(n)) for n in group.stored),
-                group.stored[-1].where,
-                frozenset(numbering.of(n) for n in group.elementwise),
+                tuple(dict.fromkeys(n for group in groups for n in body_of(group))),
+                tuple((n, numbering.of(n)) for n in inputs),
+                tuple((n, numbering.of(n)) for n in stored),
+                stored[-1].where,
+                frozenset(numbering.of(n) for n in inputs if all(n in g.elementwise for g in groups if n in g.inputs)),
             )
         )
-    return numbering.plan(roots)
+    return replace(numbering.plan(roots), refusals=tuple(partition.refusals))
 
 
-def _choices(group: Group, target: Target) -> tuple[tuple[Choice, ...], tuple[Node, ...], tuple[Node, ...]]:
-    """(what can compute the group, the nodes of its parameters, those that are written)."""
+def _choices(groups: list[Group], target: Target) -> tuple[tuple[Choice, ...], tuple[Node, ...], tuple[Node, ...]]:
+    """(what can compute the groups, the nodes of its parameters, those that are written)."""
+    if len(groups) > 1:
+        kernel, arguments = batch_kernel(groups)
+        return (kernel,), arguments, tuple(n for group in groups for n in group.stored)
+    group = groups[0]
     if group.form is Form.LOOP:
         kernel, arguments = loop_kernel(group)
         return (kernel,), arguments, group.stored
@@ -98,11 +123,34 @@ def _choices(group: Group, target: Target) -> tuple[tuple[Choice, ...], tuple[No
     configs = products.configs(group, target)[: _most(target)]
     kernels = [product_kernel(group, target, c) for c in configs]
     choices: tuple[Choice, ...] = tuple(kernel for kernel, _ in kernels)
-    if not target.interpreted and len(group.members) == 1:
-        spec = products.spec_of(products.product_of(group))
-        if cublas.refusal(spec) is None:
-            choices = (LibraryProduct(spec), *choices)
-    return choices, kernels[0][1], group.stored
+    arguments, written = kernels[0][1], group.stored
+    dot = products.product_of(group)
+    spec = products.spec_of(dot)
+    if target.interpreted or cublas.refusal(spec) is not None:
+        return choices, arguments, written
+    if len(group.members) == 1:
+        return (LibraryProduct(spec), *choices), arguments, written
+    return _or_in_two(group, dot, spec, choices, arguments)
+
+
+def _or_in_two(
+    group: Group, dot: Node, spec: MatmulSpec, choices: tuple[Choice, ...], arguments: tuple[Node, ...]
+) -> tuple[tuple[Choice, ...], tuple[Node, ...], tuple[Node, ...]]:
+    """One more choice: cuBLAS, and a kernel for what follows. Where the product itself isn't wanted it gets
+    memory all the same, as the last argument."""
+    after = tuple(n for n in group.stored if n is not dot)
+    feeding = {view_of(s).base for s in dot.src}
+    inputs = tuple(n for n in group.inputs if n not in feeding or n in group.elementwise)
+    rest = Group(Form.LOOP, tuple(m for m in group.members if m is not dot), after, (dot, *inputs), None, group.size)
+    kernel, needed = loop_kernel(rest)
+    written = group.stored if dot in group.stored else (*group.stored, dot)
+    arguments = arguments if dot in arguments else (*arguments, dot)
+    a, b = (view_of(s).base for s in dot.src)
+    place = {n: i for i, n in reversed(list(enumerate(arguments)))}
+    if any(n not in place for n in needed):
+        return choices, arguments, written
+    in_two = ProductThenKernel(spec, (place[a], place[b], place[dot]), kernel, tuple(place[n] for n in needed))
+    return (*choices, in_two), arguments, written
 
 
 def _most(target: Target) -> int:

@@ -203,9 +203,9 @@ def backward(
         receivers = [inputs] if isinstance(inputs, TensorBase) else list(inputs)
     held = [t for t in receivers if t is not None]
     cotangents = list(grad_tensors) if grad_tensors is not None else [None] * len(tensors)
-    with one_line():
+    with one_line("backward"):
         grads = _sweep(tensors, cotangents, held)
-    with grad_mode(create_graph and is_grad_enabled()), one_line():
+    with grad_mode(create_graph and is_grad_enabled()), one_line("backward"):
         for tensor, node in zip(held, grads, strict=True):
             if node is None:
                 continue

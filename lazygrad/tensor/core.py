@@ -7,11 +7,12 @@ gives the cell a new Node, so every alias sees it, and nothing that was computed
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 from lazygrad import engine
 from lazygrad.device import Device
@@ -79,6 +80,7 @@ class Cell:
 # cells whose in-place update hasn't been computed, in the order of writing: it is part of a plan's key
 _updated: WeakKeyDictionary[Cell, None] = WeakKeyDictionary()
 _unread: WeakKeyDictionary[Cell, None] = WeakKeyDictionary()  # cells holding values that haven't been computed
+_settled: WeakSet[Cell] = WeakSet()  # cells whose value is a buffer
 _leaf_numbers = itertools.count()
 _leaves: WeakValueDictionary[int, TensorBase] = WeakValueDictionary()
 
@@ -127,8 +129,11 @@ class TensorBase:
         self._hooks: dict[int, Callable[[Any], Any]] | None = None
         self._retains = False
         self._consumed = False
-        if not path and known(cell.node) is None:
-            _unread[cell] = None
+        if not path:
+            if known(cell.node) is None:
+                _unread[cell] = None
+            else:
+                _settled.add(cell)
 
     @property
     def node(self) -> Node:
@@ -213,11 +218,7 @@ class TensorBase:
         return self  # type: ignore[return-value]
 
     def _buffer(self) -> Buffer:
-        node = self.node
-        flush([node])
-        buffer = known(node)
-        assert buffer is not None
-        return buffer
+        return flush([self.node])[0]
 
     # -- leaves
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -244,16 +245,28 @@ class TensorBase:
         return self  # type: ignore[return-value]
 
 
-def flush(requested: list[Node]) -> None:
-    """Compute `requested` and every pending in-place update; keep what tensors still hold."""
+def flush(requested: list[Node]) -> list[Buffer]:
+    """Compute `requested` and every pending in-place update; keep what tensors still hold. Returns the buffers
+    of `requested`."""
     cells = [c for c in list(_updated) if known(c.node) is None]
-    updates = {c.node: c.home for c in cells if c.home is not None}
+    updates = _own_homes(cells)
     held = dict.fromkeys(c.node for c in list(_unread))
-    engine.realize([*requested, *updates], updates, held)
+    buffers = engine.realize([*requested, *(c.node for c in cells)], updates, held)
+    for cell, buffer in zip(cells, buffers[len(requested) :], strict=True):
+        if known(cell.node) is None:  # a constant, which only now gets memory
+            cell.node = build.buffer(buffer, buffer.dtype, buffer.shape, buffer.device)
     for cell in list(_updated):
         _settle(cell)
     for cell in [c for c in list(_unread) if known(c.node) is not None]:
         _settle(cell)
+    return buffers[: len(requested)]
+
+
+def _own_homes(cells: list[Cell]) -> dict[Node, Buffer]:
+    """For each update the memory it may take over: that of the old value, where no other tensor has it too."""
+    users = Counter(id(c.node.arg) for c in _settled if c.node.op is ops.BUFFER)
+    users.update(id(c.home) for c in cells)
+    return {c.node: c.home for c in cells if c.home is not None and users[id(c.home)] == 1}
 
 
 def take_twins(twin: dict[Node, Node]) -> None:
@@ -279,6 +292,7 @@ def _settle(cell: Cell) -> None:
     cell.home = None
     if not cell.node.needs_grad and cell.node.op is not ops.BUFFER:
         cell.node = build.buffer(buffer, buffer.dtype, buffer.shape, buffer.device)
+        _settled.add(cell)
 
 
 # -- the class the mixins make ------------------------------------------------------------------------

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from lazygrad.config import current
 from lazygrad.device import Device
 from lazygrad.dtype import DType, int64
-from lazygrad.errors import show_line, user_line
+from lazygrad.inspect import story
 from lazygrad.ir import build
 from lazygrad.ir.node import Node
 from lazygrad.runtime.array import library
@@ -19,10 +18,7 @@ from lazygrad.tensor.core import TensorBase
 def computed(tensor: TensorBase, name: str) -> Any:
     """The NumPy or CuPy array of a tensor, computed now because `name` must know it."""
     if current().debug >= 1:
-        print(
-            f"lazygrad: {name} computes its input now: its shape depends on values ({show_line(user_line())})",
-            file=sys.stderr,
-        )
+        story.shape_needs_values(name)
     return tensor._buffer().read()
 
 

@@ -95,16 +95,16 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     return wrap(build.cast(hit, int64))
 
 
-def _norm(node: Node, p: float, axis: int) -> Node:
+def _norm(node: Node, p: float, axes: tuple[int, ...]) -> Node:
     if p == 2:
-        return build.pointwise(ops.SQRT, build.reduce(ops.SUM, build.mul(node, node), (axis,)))
+        return build.pointwise(ops.SQRT, build.reduce(ops.SUM, build.mul(node, node), axes))
     size = build.pointwise(ops.ABS, node)
     if p == 1:
-        return build.reduce(ops.SUM, size, (axis,))
+        return build.reduce(ops.SUM, size, axes)
     if p == float("inf"):
-        return build.reduce(ops.MAX, size, (axis,))
+        return build.reduce(ops.MAX, size, axes)
     powers = build.pointwise(ops.POW, size, build.like(size, p))
-    total = build.reduce(ops.SUM, powers, (axis,))
+    total = build.reduce(ops.SUM, powers, axes)
     return build.pointwise(ops.POW, total, build.like(total, 1 / p))
 
 
@@ -112,7 +112,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
     """input / max(its p-norm along dim, eps)."""
     (node,) = float32_operands("normalize", input.node)
     x = library.wide(node)
-    size = _norm(x, p, normalize_axis(dim, x.ndim))
+    size = _norm(x, p, (normalize_axis(dim, x.ndim),) if x.ndim else ())
     floor = build.pointwise(ops.MAXIMUM, size, build.like(size, eps))
     return wrap(build.cast(build.div(x, floor), node.dtype))
 
@@ -125,7 +125,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     axis = normalize_axis(dim, len(shape))
     a, b = (build.expand(library.wide(build.cast(n, dtype)), shape) for n in (a, b))
     lengths = [
-        build.pointwise(ops.MAXIMUM, s, build.like(s, eps)) for s in (_norm(a, 2, axis), _norm(b, 2, axis))
+        build.pointwise(ops.MAXIMUM, s, build.like(s, eps)) for s in (_norm(a, 2, (axis,)), _norm(b, 2, (axis,)))
     ]
     product = build.reduce(
         ops.SUM, build.mul(build.div(a, lengths[0]), build.div(b, lengths[1])), (axis,), False
