@@ -7,7 +7,7 @@
     python examples/gpt2.py --model gpt2 --out RUN --resume     goes on where RUN was stopped
     python examples/gpt2.py --weights FOLDER --tokenizer gpt2 --sample "Hello"   HuggingFace's files
 
-Companions: gpt2_options (the command line and its defaults), gpt2_data, gpt2_tokenizers,
+Companions: gpt2_options (the command line and its defaults), gpt2_threads, gpt2_data, gpt2_tokenizers,
 gpt2_model (the network), gpt2_checkpoint, gpt2_sampling.
 """
 
@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import gpt2_threads  # noqa: F401  before NumPy
 import numpy as np
 from gpt2_checkpoint import (
     Checkpoint,

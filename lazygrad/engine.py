@@ -109,12 +109,10 @@ def realize_sources(order: list[Node], roots: Sequence[Node]) -> bool:
     transfers = [n for n in order if n.op is ops.COPY and n.computed is None]
     if not transfers:
         return bool(leaves)
-    there = {n: twin for n in transfers if (twin := computed_there(n)) is not None}
-    realize([*there.values(), *(n.src[0] for n in transfers if n not in there)])
-    for node in transfers:
-        buffer = known(there.get(node, node.src[0]))
-        assert buffer is not None
-        if node not in there:
+    twins = [computed_there(n) for n in transfers]
+    buffers = realize([t if t is not None else n.src[0] for n, t in zip(transfers, twins, strict=True)])
+    for node, twin, buffer in zip(transfers, twins, buffers, strict=True):
+        if twin is None:
             moved = evaluate(node, [buffer.read()])
             buffer = Buffer(moved, node.dtype, node.shape, node.device, node.where)
         remember(node, buffer)

@@ -91,7 +91,11 @@ def run(program: Program, module: Any, wide: bool = False, no_halves: bool = Fal
     names = namespace(module, wide, no_halves)
     text = program.text("T").split("\n\n", 1)[1]
     exec(compile(text, "<program>", "exec"), names)
-    return list(names["program"]())
+    module.set_default_dtype(names["F32"])
+    try:
+        return list(names["program"]())
+    finally:
+        module.set_default_dtype(module.float32)
 
 
 # -- drawing ------------------------------------------------------------------------------------------
@@ -479,6 +483,8 @@ def quietly(function: Callable[[], Any]) -> Any:
 
 
 def double(value: Any) -> torch.Tensor:
+    if value is None:
+        return torch.zeros(1, dtype=torch.float64)
     return torch.from_numpy(np.asarray(array_of(value), np.float64))
 
 
@@ -504,6 +510,8 @@ def tolerances(program: Program, plain: list[Any], wide: list[Any]) -> list[floa
 
 
 def agree(got: Any, want: Any, tolerance: float, what: str) -> None:
+    if got is None:  # no gradient, and one of zeros, are the same thing here
+        got = lg.zeros(tuple(want.shape), dtype=getattr(lg, str(want.dtype).removeprefix("torch.")))
     assert tuple(got.shape) == tuple(want.shape), f"{what}: shape {tuple(got.shape)}, expected {tuple(want.shape)}"
     assert got.dtype.name == str(want.dtype).removeprefix("torch."), f"{what}: {got.dtype}, expected {want.dtype}"
     a, b = array_of(got), array_of(want)

@@ -92,7 +92,8 @@ class _Segments:
         name = f"segment_{self.arg.mode}_kernel"
         pointers = [Pointer(o.name, o.view.base.dtype) for o in self.operands]
         pointers.append(Pointer("out_ptr", self.node.dtype, written=True))
-        story = f"    # {self.arg.mode} of segments {list(self.node.shape)} {self.node.dtype.name}  {show_line(self.node.where)}"
+        node = self.node
+        story = f"    # {self.arg.mode} of segments {list(node.shape)} {node.dtype.name}  {show_line(node.where)}"
         lines = "\n".join("    " + line if line else "" for line in self.lines())
         source = module(f"@triton.jit\ndef {name}({', '.join(p.name for p in pointers)}):\n{story}\n{lines}\n")
         grid = (-(-rows // self.row_block), -(-columns // self.column_block), 1)
@@ -123,10 +124,12 @@ class _Segments:
         for level in range(len(self.chunks)):
             out += self.split(level)
         for level, source in enumerate(levels[:-1]):
-            out += self.walk(source, f"begin{level}", f"head{level}", f"the entries before the first whole chunk of level {level + 1}")
+            what = f"the entries before the first whole chunk of level {level + 1}"
+            out += self.walk(source, f"begin{level}", f"head{level}", what)
         out += self.walk(levels[-1], "begin", "end", "the middle, on the top level" if self.chunks else "all entries")
         for level, source in reversed(list(enumerate(levels[:-1]))):
-            out += self.walk(source, f"tail{level}", f"end{level}", f"the entries behind the last whole chunk of level {level + 1}")
+            what = f"the entries behind the last whole chunk of level {level + 1}"
+            out += self.walk(source, f"tail{level}", f"end{level}", what)
         return [*out, *self.finish()]
 
     def split(self, level: int) -> list[str]:

@@ -120,10 +120,10 @@ class _Check:
     def rounding(self) -> dict[Node, Any]:
         """How far rounding can move every value."""
         halves = [n for n in self.step.body if n.op.kind is Kind.ATTENTION and n.src[0].dtype.itemsize == 2]
-        coarsest = max((eps(n.src[0].dtype) for n in halves), default=0.0)  # weights are multiplied as halves
+        operands = max((eps(n.src[0].dtype) for n in halves), default=0.0)  # its weights are multiplied as halves
         known: dict[Node, Any] = {}
         evaluated(self.roots, self.given, known)
-        bounds = RoundingBounds(self.xp, known, coarsest)
+        bounds = RoundingBounds(self.xp, known, operands)
         for node in toposort(self.roots):
             bounds.add(node)
         return bounds.of

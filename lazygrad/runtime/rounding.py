@@ -28,7 +28,8 @@ from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Kind
 
-UNITS = 2  # roundings of one op: the operation's own, and one more where the device fuses or splits it
+UNITS = 2.0  # eps that one op may be off: its own rounding, and one more where the device fuses or splits it
+HALF_UNITS = 0.5  # rounding float32 to a half is the same everywhere, but for what float32 already differs by
 FEW_TERMS = 8
 ARITHMETIC = {ops.ADD, ops.SUB, ops.MUL, ops.DIV, ops.RECIPROCAL, ops.SQRT, ops.CAST, ops.ISNAN, ops.BITCAST}
 COMPARISONS = {ops.LT, ops.LE, ops.EQ, ops.NE}
@@ -42,10 +43,10 @@ def eps(dtype: DType) -> float:
 
 
 class RoundingBounds:
-    """Bounds of nodes given sources first, with `coarsest` the least precise dtype computed in unseen."""
+    """Bounds of nodes, added sources first. `operands`: the eps of a half that products round their operands to."""
 
-    def __init__(self, xp: Any, values: dict[Node, Any], coarsest: float = 0.0) -> None:
-        self.xp, self.values, self.coarsest = xp, values, coarsest
+    def __init__(self, xp: Any, values: dict[Node, Any], operands: float = 0.0) -> None:
+        self.xp, self.values, self.operands = xp, values, operands
         self.of: dict[Node, Bound] = {}
 
     def add(self, node: Node) -> None:
@@ -67,8 +68,9 @@ class RoundingBounds:
         return rule(self, node, errors) if rule else self._unknown(node)
 
     # -- pieces
-    def unit(self, dtype: DType) -> float:
-        return max(eps(dtype), self.coarsest)
+    def rounding(self, dtype: DType) -> float:
+        """What one op of this result may be off, relative to its size."""
+        return eps(dtype) * (UNITS if dtype.compute is dtype else HALF_UNITS)
 
     def wide(self, node: Node) -> Any:
         """The value in float64, whatever is no floating point as it is."""
@@ -77,6 +79,11 @@ class RoundingBounds:
 
     def size(self, node: Node) -> Any:
         return self.xp.abs(self.values[node].astype(np.float64))
+
+    def finite_size(self, node: Node) -> Any:
+        """|value|, and 0 for infinities and NaN: those are met exactly or not at all."""
+        size = self.size(node)
+        return self.xp.where(self.xp.isfinite(size), size, 0.0)
 
     def zeros(self, node: Node) -> Any:
         return self.xp.zeros(node.shape, np.float64)
@@ -97,8 +104,8 @@ class RoundingBounds:
         sources = [self.wide(s) for s in node.src]
         if op not in EXACT and op not in ARITHMETIC and op not in COMPARISONS and node.dtype.is_floating_point:
             errors = [
-                self.dense(s) + self.unit(s.dtype.compute) * self.xp.abs(x) if s.dtype.is_floating_point else e
-                for s, x, e in zip(node.src, sources, errors, strict=True)
+                self.dense(s) + eps(s.dtype.compute) * self.finite_size(s) if s.dtype.is_floating_point else e
+                for s, e in zip(node.src, errors, strict=True)
             ]
         live = [i for i, e in enumerate(errors) if e is not None]
         if not live and (not rounds or op is ops.CAST):
@@ -109,8 +116,7 @@ class RoundingBounds:
             swings = [self._swing(node, plain, sources, i, errors[i], sign) for sign in (1, -1)]
             bound = bound + self.xp.maximum(*swings)
         if rounds:
-            size = self.size(node)
-            bound = bound + UNITS * self.unit(node.dtype) * self.xp.where(self.xp.isfinite(size), size, 0)
+            bound = bound + self.rounding(node.dtype) * self.finite_size(node)
         return bound
 
     def _evaluate(self, node: Node, sources: list[Any]) -> Any:
@@ -141,21 +147,21 @@ class RoundingBounds:
 
     # -- sums and their like
     def _terms(self, count: int, dtype: DType) -> float:
-        return (FEW_TERMS + count**0.5) * self.unit(dtype.compute)
+        return (FEW_TERMS + count**0.5) * eps(dtype.compute)
 
     def _sum(self, node: Node, errors: list[Bound]) -> Bound:
         source = node.src[0]
         if not node.dtype.is_floating_point:
             return None if errors[0] is None else self.xp.sum(errors[0], axis=node.arg, keepdims=True)
         count = source.numel // max(node.numel, 1)
-        each = self.dense(source) + self._terms(count, node.dtype) * self.size(source)
-        return self.xp.sum(each, axis=node.arg, keepdims=True) + self.unit(node.dtype) * self.size(node)
+        each = self.dense(source) + self._terms(count, node.dtype) * self.finite_size(source)
+        return self.xp.sum(each, axis=node.arg, keepdims=True) + self.rounding(node.dtype) * self.finite_size(node)
 
     def _prod(self, node: Node, errors: list[Bound]) -> Bound:
         source = node.src[0]
         if errors[0] is None and not node.dtype.is_floating_point:
             return None
-        size = self.size(source)
+        size = self.finite_size(source)
         count = source.numel // max(node.numel, 1)
         largest = self.xp.prod(size + self.dense(source), axis=node.arg, keepdims=True)
         return largest - self.xp.prod(size, axis=node.arg, keepdims=True) + self._terms(count, node.dtype) * largest
@@ -177,13 +183,21 @@ class RoundingBounds:
         a, b = node.src
         if not node.dtype.is_floating_point:
             return None if errors[0] is None and errors[1] is None else self._unknown(node)
-        size_a, size_b = self.size(a), self.size(b)
+        size_a, size_b = self.finite_size(a), self.finite_size(b)
         bound = self._terms(a.shape[-1], node.dtype) * (size_a @ size_b)
-        if errors[0] is not None:
-            bound = bound + errors[0] @ (size_b + self.dense(b))
-        if errors[1] is not None:
-            bound = bound + size_a @ errors[1]
-        return bound + self.unit(node.dtype) * self.size(node)
+        error_a, error_b = self._operand(a, errors[0]), self._operand(b, errors[1])
+        if error_a is not None:
+            bound = bound + error_a @ (size_b if error_b is None else size_b + error_b)
+        if error_b is not None:
+            bound = bound + size_a @ error_b
+        return bound + self.rounding(node.dtype) * self.finite_size(node)
+
+    def _operand(self, node: Node, error: Bound) -> Bound:
+        """The bound of an operand, rounded to a half unless it was one."""
+        if not self.operands or _was_half(node):
+            return error
+        rounding = self.operands * self.finite_size(node)
+        return rounding if error is None else error + rounding
 
     def _gather(self, node: Node, errors: list[Bound]) -> Bound:
         data, index = node.src
@@ -205,8 +219,8 @@ class RoundingBounds:
                 return None
             return node.op.ref(self.xp, (axis, "max"), self.dense(base), self.values[index], self.dense(values))
         terms = self._terms(index.shape[axis], node.dtype)
-        each = self.dense(values) + terms * self.size(values)
-        whole = self.dense(base) + terms * self.size(base)
+        each = self.dense(values) + terms * self.finite_size(values)
+        whole = self.dense(base) + terms * self.finite_size(base)
         return node.op.ref(self.xp, node.arg, whole, self.values[index], each)
 
     def _segments(self, node: Node, errors: list[Bound]) -> Bound:
@@ -219,7 +233,7 @@ class RoundingBounds:
         whole, each = self.dense(base), self.dense(values)
         if adds and floating:
             terms = self._terms(values.shape[0], node.dtype)
-            whole, each = whole + terms * self.size(base), each + terms * self.size(values)
+            whole, each = whole + terms * self.finite_size(base), each + terms * self.finite_size(values)
         assert node.op.ref is not None
         arg = node.arg if adds else replace(node.arg, mode="max")
         return node.op.ref(self.xp, arg, whole, each, *(self.values[s] for s in where))
@@ -233,13 +247,13 @@ class RoundingBounds:
     def _cumsum(self, node: Node, errors: list[Bound]) -> Bound:
         if not node.dtype.is_floating_point:
             return None if errors[0] is None else self.xp.cumsum(errors[0], axis=node.arg)
-        each = self.dense(node.src[0]) + self._terms(node.shape[node.arg], node.dtype) * self.size(node.src[0])
+        each = self.dense(node.src[0]) + self._terms(node.shape[node.arg], node.dtype) * self.finite_size(node.src[0])
         return self.xp.cumsum(each, axis=node.arg)
 
     def _cumprod(self, node: Node, errors: list[Bound]) -> Bound:
         if errors[0] is None and not node.dtype.is_floating_point:
             return None
-        size = self.size(node.src[0])
+        size = self.finite_size(node.src[0])
         largest = self.xp.cumprod(size + self.dense(node.src[0]), axis=node.arg)
         rounding = self._terms(node.shape[node.arg], node.dtype) * largest
         return largest - self.xp.cumprod(size, axis=node.arg) + rounding
@@ -267,6 +281,12 @@ RULES: dict[ops.Op, Callable[[RoundingBounds, Node, list[Bound]], Bound]] = {
     ops.CUMMAX: RoundingBounds._running_extreme,
     ops.CUMMIN: RoundingBounds._running_extreme,
 }
+
+
+def _was_half(node: Node) -> bool:
+    while node.op.kind is Kind.MOVEMENT and len(node.src) == 1:
+        node = node.src[0]
+    return (node.op is ops.CAST and node.src[0].dtype.itemsize == 2) or node.dtype.itemsize == 2
 
 
 def difference(xp: Any, a: Any, b: Any) -> Any:

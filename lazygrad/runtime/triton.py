@@ -185,6 +185,15 @@ def _teach_interpreter() -> None:
     builder.create_masked_load = lambda self, at, mask, *rest: load(self, at, block(mask), *rest)
     builder.create_masked_store = lambda self, at, value, mask, *rest: store(self, at, value, block(mask), *rest)
 
+    # what a comparison gives, it calls by the dtype of what was compared
+    binary_op = builder.binary_op
+
+    def typed_binary_op(self: Any, left: Any, right: Any, function: Any) -> Any:
+        made = binary_op(self, left, right, function)
+        return handle(made.data, language.int1) if made.data.dtype == np.bool_ else made
+
+    builder.binary_op = typed_binary_op
+
     # it truncates where the hardware rounds to bfloat16, and loses bfloat16's subnormal numbers
     convert = interpreter._convert_float
 

@@ -78,14 +78,14 @@ def split_scan(node: Node, target: Target) -> Node:
     """A scan over few long lines in parts that are scanned at once, then each is given what all before it
     come to."""
     axis = node.arg
-    dims = domain_of(node.shape, (axis,)).dims
+    domain = domain_of(node.shape, (axis,))
+    dims, at = domain.dims, domain.reduced.index(True)
     lines, size = node.numel // node.shape[axis], node.shape[axis]
     busy = 2 * target.multiprocessors
-    programs = lines if domain_of(node.shape, (axis,)).reduced[-1] else -(-lines // 64)
+    programs = lines if domain.reduced[-1] else -(-lines // 64)
     parts = min(power_of_two(-(-busy // programs)), size // SCANNED_EACH) if programs < busy else 1
     if parts < 2:
         return node
-    at = domain_of(node.shape, (axis,)).reduced.index(True)
     each = -(-size // parts)
     flat = build.pad(
         build.reshape(node.src[0], dims), [(0, each * parts - size if i == at else 0) for i in range(len(dims))]

@@ -351,7 +351,14 @@ def _rounded(op: ops.Op, value: TensorBase) -> Node:
 
 
 def _bounded(op: ops.Op, node: Node, bound: Operand, device: Any) -> Node:
-    return build.pointwise(op, node, node_of(bound, node.dtype, device))
+    """The bound where a value lies beyond it, or where it is NaN. A value on its bound keeps the whole gradient,
+    as in torch, where MAXIMUM and MINIMUM would share it."""
+    limit = node_of(bound, node.dtype, device)
+    beyond = build.less(node, limit) if op is ops.MAXIMUM else build.less(limit, node)
+    number = build.constant_value(limit)
+    if node.dtype.is_floating_point and (number is None or number != number):
+        beyond = build.pointwise(ops.OR, beyond, build.pointwise(ops.ISNAN, limit))
+    return build.where(beyond, limit, node)
 
 
 def _power_by_number(base: TensorBase, exponent: float) -> Node:

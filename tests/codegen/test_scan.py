@@ -29,7 +29,10 @@ def expected(name: str, values: torch.Tensor, axis: int) -> torch.Tensor:
 @pytest.mark.parametrize("name", SCANS)
 @pytest.mark.parametrize(
     ("shape", "axis"),
-    [((5,), 0), ((3, 5, 7), 0), ((3, 5, 7), 1), ((3, 5, 7), 2), ((2, 300), 1), ((300, 2), 0), ((1, 1), 1), ((4, 0), 1), ((0, 4), 1)],
+    [
+        ((5,), 0), ((3, 5, 7), 0), ((3, 5, 7), 1), ((3, 5, 7), 2), ((2, 300), 1), ((300, 2), 0), ((1, 1), 1),
+        ((4, 0), 1), ((0, 4), 1),
+    ],
 )
 def test_shapes(name: str, shape: tuple[int, ...], axis: int) -> None:
     values = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).float()

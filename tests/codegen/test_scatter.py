@@ -18,6 +18,7 @@ from lazygrad.schedule.ordering import lower_bound, stable_order
 from lazygrad.tensor.core import wrap
 
 MODES = ("set", "add", "max", "min", "mul")
+DTYPES = (np.int64, np.int32, np.int8, np.uint8, bool, np.float16, ml_dtypes.bfloat16, np.float64)
 COMBINE = {"add": np.add, "max": np.maximum, "min": np.minimum, "mul": np.multiply}
 
 
@@ -48,7 +49,7 @@ def expected(base: np.ndarray, index: np.ndarray, values: np.ndarray, axis: int,
 
 def random(rng: np.random.Generator, shape: tuple[int, ...], dtype: object) -> np.ndarray:
     dtype = np.dtype(dtype)
-    if dtype == bool:
+    if dtype.kind == "b":
         return rng.random(shape) < 0.3
     if dtype.kind in "iu":
         return rng.integers(0 if dtype.kind == "u" else -5, 6, shape).astype(dtype)
@@ -82,7 +83,7 @@ def test_modes_and_shapes(mode: str, shape: tuple[int, ...], axis: int, entries:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.int8, np.uint8, bool, np.float16, ml_dtypes.bfloat16, np.float64])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("entries", [3, 40])
 def test_dtypes(mode: str, dtype: object, entries: int) -> None:
     rng = np.random.default_rng(4)
@@ -125,7 +126,8 @@ def test_an_index_shorter_than_the_base_reaches_a_corner(entries: int) -> None:
 @pytest.mark.parametrize("shape", [(0, 4), (4, 0)])
 def test_nothing_to_scatter(shape: tuple[int, int]) -> None:
     base = np.ones((4, shape[1]), np.float32)
-    node = build.scatter(node_of(base), node_of(np.zeros(shape, np.int64)), node_of(np.ones(shape, np.float32)), 0, "add")
+    index, values = node_of(np.zeros(shape, np.int64)), node_of(np.ones(shape, np.float32))
+    node = build.scatter(node_of(base), index, values, 0, "add")
     np.testing.assert_array_equal(computed(node), base)
 
 
