@@ -370,8 +370,8 @@ def slicing(d: Drawing) -> Made:
     x = d.any("float", "int", "bool")
     if x is None:
         return None
-    index = ", ".join(d.pick([":", "1:", "::2", ":-1", "0", "-1", "1::2", "None", "..."]) for _ in range(d.whole(1, 3)))
-    return f"{x}[{index}]", d.are_exact(x)
+    parts = [d.pick([":", "1:", "::2", ":-1", "0", "-1", "1::2", "None", "..."]) for _ in range(d.whole(1, 3))]
+    return (f"{x}[{', '.join(parts)}]", d.are_exact(x)) if parts.count("...") < 2 else None
 
 
 def joining(d: Drawing) -> Made:

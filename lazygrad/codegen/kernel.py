@@ -2,14 +2,18 @@
 
 `source` is a whole Python module, readable and runnable on its own: shapes, strides and block sizes are
 literals or `NAME: tl.constexpr = value` lines in it, so a kernel takes pointers only. Two kernels with the
-same source are the same kernel: the disk cache and the in-process cache are keyed on it.
+same source but for comments are the same kernel: the disk cache is keyed on its `code`.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from lazygrad.dtype import DType
+
+COMMENTS = re.compile(r'^[ \t]*#[^\n]*\n|^[ \t]*""".*?"""\n', re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -62,3 +66,8 @@ class Kernel:
     grid: tuple[int, int, int]
     num_warps: int = 4
     num_stages: int = 2
+
+    @cached_property
+    def code(self) -> str:
+        """The source without its comments: what is compiled. The user's lines move without changing it."""
+        return COMMENTS.sub("", self.source)

@@ -83,7 +83,7 @@ def softmax(node: Node, axis: int, dtype: DType | None = None) -> Node:
     result = dtype or node.dtype
     axis = normalize_axis(axis, node.ndim)
     if node.ndim == 0 or node.numel == 0:
-        return like(cast(node, result), 1)
+        return cast(node, result) if node.numel == 0 else reshape(softmax(reshape(node, (1,)), 0, dtype), ())
     shifted, _ = _shifted(wide(cast(node, result)), axis)
     weights = unary(ops.EXP, shifted)
     return cast(div(weights, reduce(ops.SUM, weights, (axis,))), result)
@@ -94,7 +94,7 @@ def log_softmax(node: Node, axis: int, dtype: DType | None = None) -> Node:
     result = dtype or node.dtype
     axis = normalize_axis(axis, node.ndim)
     if node.ndim == 0 or node.numel == 0:
-        return like(cast(node, result), 0)
+        return cast(node, result) if node.numel == 0 else reshape(log_softmax(reshape(node, (1,)), 0, dtype), ())
     shifted, _ = _shifted(wide(cast(node, result)), axis)
     total = reduce(ops.SUM, unary(ops.EXP, shifted), (axis,))
     return cast(sub(shifted, unary(ops.LOG, total)), result)

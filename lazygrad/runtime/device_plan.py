@@ -39,7 +39,7 @@ class DevicePlan:
         self.plan, self.device, self.donations = plan, device, donations
         self.target = gpu.target_of(device)
         self.arena: Arena = plan_arena(plan)
-        self.runs = 0
+        self.runs = self.captures = 0
         self.block: Any = None
         self.graph: Any = None
         self.capturable = not any(isinstance(s, OpStep) and s.node.op is ops.COPY for s in plan.steps)
@@ -222,6 +222,7 @@ class DevicePlan:
 
     def capture(self, inputs: list[Any], settings: Settings, stream: Any) -> None:
         """Record one run. Inputs that have moved since the last time get memory of their own."""
+        self.captures += 1
         donated = set(self.donations.values())
         for i, given in enumerate(inputs):
             if _address(given) != self.captured_inputs[i] and i not in donated and given.nbytes <= STAGED_LIMIT:

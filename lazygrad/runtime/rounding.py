@@ -2,8 +2,9 @@
 
 Running error analysis (Wilkinson; Higham, Accuracy and Stability of Numerical Algorithms, ch. 3), in float64:
 
-- an op rounds its result by at most UNITS * eps(dtype) * |result|; one that is exact (negation, selection,
-  comparison, movement) not at all; a transcendental function may also take an argument that is off by eps;
+- an op is off by at most UNITS * eps(dtype) * |result| (HALF_UNITS where it only rounds float32 to a half); one
+  that is exact (negation, selection, comparison, movement) not at all; a transcendental function may also take
+  an argument that is off by eps; products inside attention round their operands to the half they work on;
 - a sum of n terms, and a product over k, rounds by (FEW_TERMS + sqrt(n)) * eps * sum(|terms|), which covers
   any order of addition with errors that are not all of one sign;
 - errors of the operands pass through: op(x + error) - op(x), evaluated, or through the sums of an op that is

@@ -325,7 +325,7 @@ class CompiledKernel:
 def compile_all(kernels: list[Kernel], target: Target) -> None:
     """Fill the disk cache for these kernels, each in a process of its own: Triton's compiler holds the
     interpreter lock for most of its time."""
-    missing = [k for k in dict.fromkeys(kernels) if not is_cached(k, target)]
+    missing = [k for k in {_key(k, target): k for k in kernels}.values() if not is_cached(k, target)]
     if not missing:
         return
     workers = min(len(missing), max(1, (os.cpu_count() or 1) - 1), MAX_COMPILERS)
@@ -357,4 +357,4 @@ def is_cached(kernel: Kernel, target: Target) -> bool:
 
 
 def _key(kernel: Kernel, target: Target) -> str:
-    return digest(kernel.source, str(target.arch), str(kernel.num_warps), str(kernel.num_stages))
+    return digest(kernel.code, str(target.arch), str(kernel.num_warps), str(kernel.num_stages))

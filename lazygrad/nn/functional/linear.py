@@ -138,5 +138,5 @@ def pairwise_distance(
 ) -> Tensor:
     """The p-norm of x1 - x2 + eps along the last dimension."""
     difference = build.shift(build.sub(x1.node, x2.node), eps)
-    result = _norm(difference, p, difference.ndim - 1)
+    result = _norm(difference, p, (difference.ndim - 1,))
     return wrap(result if keepdim else build.reshape(result, result.shape[:-1]))
