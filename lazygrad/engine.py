@@ -35,7 +35,7 @@ from lazygrad.schedule.prepare import decompose, prepare
 
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 20000))  # lowering pulls through long chains
 
-SMALL = 4096  # bytes below which an update in place costs more thought than a new buffer
+SMALL = 256  # bytes below which an update in place costs more thought than a new buffer: counters, random states
 EXPENSIVE = (Kind.REDUCE, Kind.CONTRACT, Kind.ATTENTION, Kind.SCAN, Kind.LIBRARY)
 
 
@@ -237,7 +237,8 @@ def run_on_device(
     wanted = {
         position: slot[id(updates[root])]
         for position, root in enumerate(structure.roots)
-        if root in updates and id(updates[root]) in slot and updates[root].nbytes >= SMALL and not updates[root].exported
+        if root in updates and id(updates[root]) in slot
+        if updates[root].nbytes >= SMALL and not updates[root].exported
     }
     device = next(n.device for n in structure.roots)
     key = (device, tuple(sorted(wanted.items())))
@@ -264,6 +265,6 @@ def owned(array: Any, taken: set[int]) -> Any:
     if whole and id(array) not in taken:
         taken.add(id(array))
         return array
-    return array.copy() if array.flags.c_contiguous else np.ascontiguousarray(array) if isinstance(array, np.ndarray) else array.copy(order="C")
+    return array.copy(order="C")
 
 

@@ -23,12 +23,7 @@ PAGE = REPOSITORY / "docs" / "architecture.md"
 IMPORTERS = {
     "triton": {"runtime/triton.py"},
     "torch": {"runtime/triton.py"},
-    "cupy": {
-        "runtime/array.py",
-        "runtime/collective.py",
-        "runtime/graph.py",
-        "runtime/triton.py",
-    },
+    "cupy": {"runtime/array.py", "runtime/cublas.py", "runtime/gpu.py"},
 }
 
 

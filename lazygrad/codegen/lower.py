@@ -232,7 +232,9 @@ def source_index(node: Node, index: Index) -> Index:
     if op is ops.SLICE:
         return tuple(at * step + start for at, (start, _, step) in zip(index, node.arg, strict=True))
     if op is ops.FLIP:
-        return tuple(n - 1 - at if i in node.arg else at for i, (at, n) in enumerate(zip(index, node.shape, strict=True)))
+        return tuple(
+            n - 1 - at if i in node.arg else at for i, (at, n) in enumerate(zip(index, node.shape, strict=True))
+        )
     raise AssertionError(op)
 
 

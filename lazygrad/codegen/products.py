@@ -128,9 +128,7 @@ class _Product:
     # -- the lines after the product
     def epilogue(self, accumulator: str, rows: str, columns: str, batch: str, mask: str | None) -> list[str]:
         spec = self.spec
-        batches = 1
-        for n in spec.batch:
-            batches *= n
+        batches = numel(spec.batch)
         b = ix.var(batch if batches > 1 else "batch", batches)
         m, n = ix.var(rows, spec.m), ix.var(columns, spec.n)
         linear = ix.ravel((b, m, n), (batches, spec.m, spec.n))

@@ -285,7 +285,9 @@ class Text:
         text = self.inside_or_identity(s.op, s.operand, s.axis)
         position = None
         if s.position is not None:
-            position = f"tl.broadcast_to(({ix.render(s.position)}).to(tl.int64), {self.shape(s.operand.lanes | {s.axis})})"
+            position = (
+                f"tl.broadcast_to(({ix.render(s.position)}).to(tl.int64), {self.shape(s.operand.lanes | {s.axis})})"
+            )
         return [f"{s.result.name} = {self.reduced(s.op, text, s.operand.dtype, s.axis, position)}"]
 
     def scan(self, s: Scan) -> list[str]:

@@ -23,7 +23,7 @@ from lazygrad.config import Settings
 from lazygrad.errors import show_line, user_line
 from lazygrad.inspect.cost import Cost, cost_of
 from lazygrad.inspect.source import kernel_text, tiling
-from lazygrad.inspect.style import bytes_text, coloured, counted, say, seconds_text
+from lazygrad.inspect.style import bytes_text, coloured, counted, figures, say, seconds_text
 from lazygrad.ir.node import Node, toposort
 from lazygrad.ir.print import SILENT, graph_text, operation_count
 from lazygrad.schedule.memory import plan_arena
@@ -91,7 +91,10 @@ def summary() -> None:
 
 def shape_needs_values(name: str) -> None:
     """A result's shape depends on values, which are computed now."""
-    say(f"{coloured('lazygrad', 'plan')}: {name} computes its input now: its shape depends on values  ({show_line(user_line())})")
+    say(
+        f"{coloured('lazygrad', 'plan')}: {name} computes its input now: its shape depends on values"
+        f"  ({show_line(user_line())})"
+    )
 
 
 def _computes(step: OpStep) -> bool:
@@ -140,9 +143,9 @@ def choice_name(choice: Choice, step: KernelStep) -> str:
 def _rates(cost: Cost, seconds: float) -> str:
     if seconds <= 0:
         return ""
-    rates = [f"{cost.bytes / seconds / 1e9:8.1f} GB/s"]
+    rates = [f"{figures(cost.bytes / seconds / 1e9):>6} GB/s"]
     if cost.flops:
-        rates.append(f"{cost.flops / seconds / 1e12:7.2f} TFLOP/s")
+        rates.append(f"{figures(cost.flops / seconds / 1e12):>6} TFLOP/s")
     return "  ".join(rates)
 
 
@@ -168,8 +171,8 @@ def kernels_made(plan: Plan, settings: Settings) -> None:
     if settings.debug >= 4:
         for step in wanted:
             kernel = kernel_of(step)
-            if kernel.source not in _sources:
-                _sources.add(kernel.source)
+            if kernel.code not in _sources:
+                _sources.add(kernel.code)
                 say(kernel_text(kernel, step, plan))
     if settings.debug >= 5 and settings.debug_kernel:
         for step in wanted:

@@ -22,8 +22,14 @@ def coloured(text: str, role: str) -> str:
 
 def _scaled(value: float, units: tuple[tuple[float, str], ...]) -> str:
     size, unit = next(((s, u) for s, u in units if value >= s), units[-1])
-    number = value / size
-    return f"{number:.{0 if number >= 100 else 1 if number >= 10 else 2}f} {unit}"
+    return f"{figures(value / size)} {unit}"
+
+
+def figures(number: float) -> str:
+    """About three of them: 4321, 43.2, 4.32, 0.0043."""
+    if 0 < number < 0.1:
+        return f"{number:.2g}"
+    return f"{number:.{0 if number >= 100 else 1 if number >= 10 else 2}f}"
 
 
 def seconds_text(seconds: float) -> str:

@@ -314,7 +314,9 @@ def dot(a: Node, b: Node) -> Node:
     """(..., m, k) x (..., k, n): batch dimensions broadcast; dtypes equal."""
     if a.dtype is not b.dtype:
         raise RuntimeError(
-            at_user_line(f"matmul: expected both operands to have the same dtype, but got {a.dtype.name} and {b.dtype.name}")
+            at_user_line(
+                f"matmul: expected both operands to have the same dtype, but got {a.dtype.name} and {b.dtype.name}"
+            )
         )
     if a.shape[-1] != b.shape[-2]:
         raise RuntimeError(
@@ -347,7 +349,9 @@ def scatter(base: Node, index: Node, values: Node, axis: int, mode: str) -> Node
     """`base` with `values` put or combined at `index` along `axis`; index and values share a shape."""
     if base.dtype is not values.dtype:
         raise RuntimeError(
-            at_user_line(f"scatter: Expected self.dtype to be equal to src.dtype, got {base.dtype.name} and {values.dtype.name}")
+            at_user_line(
+                f"scatter: Expected self.dtype to be equal to src.dtype, got {base.dtype.name} and {values.dtype.name}"
+            )
         )
     return make(ops.SCATTER, (base, index, values), (axis, mode), base.dtype, base.shape, base.device)
 

@@ -349,7 +349,9 @@ def _with_parts(roots: Iterable[Node]) -> dict[Node, Node]:
     replaced: dict[Node, Node] = {}
     roots = list(roots)
     while True:
-        pending = [n for n in toposort(roots, stop=lambda n: not n.needs_grad) if n.needs_grad and n.op in THROUGH_PARTS]
+        pending = [
+            n for n in toposort(roots, stop=lambda n: not n.needs_grad) if n.needs_grad and n.op in THROUGH_PARTS
+        ]
         if not pending:
             return replaced
         first = pending[0]
@@ -377,9 +379,9 @@ def gradients(outputs: list[Node], cotangents: list[Node], wanted: list[Node]) -
             cotangent[output] = add(cotangent[output], g) if output in cotangent else g
     found = set(targets)
     for node in reversed(order):
-        g = cotangent.get(node)
-        if g is None:
+        if node not in cotangent:
             continue
+        g = cotangent[node]
         for i, s in enumerate(node.src):
             if s not in leads or not (s.needs_grad or s in found):
                 continue

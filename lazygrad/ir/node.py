@@ -106,7 +106,8 @@ def toposort(roots: Iterable[Node], stop: Callable[[Node], bool] | None = None) 
     """Every node reachable from `roots`, sources first; does not look behind a node that `stop`s."""
     order: list[Node] = []
     done: set[Node] = set()
-    stack: list[Node | None] = list(roots)[::-1]
+    stack: list[Node | None] = [*roots]
+    stack.reverse()
     ready: list[Node] = []  # nodes whose sources lie above them on the stack, each under a None
     while stack:
         node = stack.pop()
@@ -127,7 +128,8 @@ def uncomputed(roots: Iterable[Node]) -> list[Node]:
     """toposort, not looking behind what has been computed: what a realization walks."""
     order: list[Node] = []
     done: set[Node] = set()
-    stack: list[Node | None] = list(roots)[::-1]
+    stack: list[Node | None] = [*roots]
+    stack.reverse()
     ready: list[Node] = []
     while stack:
         node = stack.pop()

@@ -104,7 +104,9 @@ class _Names:
 
     def parameter(self, node: Node) -> None:
         index = getattr(node.arg, "index", None) if node.op is ops.BUFFER else None
-        self.fresh(node, "buffer" if node.op is ops.BUFFER and index is None else f"in{index}" if index is not None else "")
+        self.fresh(
+            node, "buffer" if node.op is ops.BUFFER and index is None else f"in{index}" if index is not None else ""
+        )
 
     def text(self, node: Node) -> str:
         return self.of[node] if node in self.of else literal_of(node) or "?"

@@ -75,6 +75,8 @@ def _argument_fault(node: Node) -> str | None:
     op = node.op
     if op.kind is Kind.REDUCE:
         return _axes_fault(node)
+    if op.kind is Kind.INDEXED and not node.src[1].dtype.is_integer:
+        return f"its index is {node.src[1].dtype.name}"
     if op.kind is Kind.SCAN or op in (ops.GATHER, ops.SCATTER, ops.ARGSORT, ops.CONCAT):
         return _axis_fault(node)
     if op is ops.SLICE:
@@ -89,8 +91,6 @@ def _argument_fault(node: Node) -> str | None:
         return f"its sources have shapes {', '.join(str(list(s.shape)) for s in node.src)}"
     if op is ops.WHERE and node.src[0].dtype is not bool_:
         return f"its condition is {node.src[0].dtype.name}"
-    if op.kind is Kind.INDEXED and not node.src[1].dtype.is_integer:
-        return f"its index is {node.src[1].dtype.name}"
     return None
 
 

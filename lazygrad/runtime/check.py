@@ -115,7 +115,9 @@ class _Check:
             excess = xp.where(bad, apart / xp.maximum(allowed, 1e-300), -1.0)
         worst = tuple(int(i) for i in np.unravel_index(int(excess.argmax()), got.shape))
         untouched = bool((_bytes(raw)[worst] == _poison_of(root.dtype.is_floating_point)).all())
-        return _Wrong(count, worst, _item(raw, worst), _item(self.expected[position], worst), float(allowed[worst]), untouched)
+        return _Wrong(
+            count, worst, _item(raw, worst), _item(self.expected[position], worst), float(allowed[worst]), untouched
+        )
 
     def rounding(self) -> dict[Node, Any]:
         """How far rounding can move every value."""
@@ -194,7 +196,13 @@ def _bytes(value: Any) -> Any:
 def _item(value: Any, index: tuple[int, ...]) -> Any:
     item = value[index]
     item = item.get() if hasattr(item, "get") else item
-    return bool(item) if value.dtype == np.bool_ else int(item) if value.dtype.kind in "iu" else float(f"{float(item):.9g}")
+    return (
+        bool(item)
+        if value.dtype == np.bool_
+        else int(item)
+        if value.dtype.kind in "iu"
+        else float(f"{float(item):.9g}")
+    )
 
 
 def _same_memory(a: Any, b: Any) -> bool:

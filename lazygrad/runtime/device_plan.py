@@ -84,7 +84,12 @@ class DevicePlan:
         return [values[o] for o in self.plan.outputs]
 
     def timed(
-        self, times: story.Timetable | None, step: KernelStep | OpStep, name: str, run: Launch, again: Launch | None = None
+        self,
+        times: story.Timetable | None,
+        step: KernelStep | OpStep,
+        name: str,
+        run: Launch,
+        again: Launch | None = None,
     ) -> None:
         """Run a step; into the timetable goes how long it took, or the median of further runs where it has `again`."""
         if times is None:
@@ -123,7 +128,8 @@ class DevicePlan:
 
     def temporary(self, value: int, offset: int) -> Any:
         spec = self.plan.values[value]
-        pointer = gpu.cupy().cuda.MemoryPointer(self.block.data.mem, self.block.data.ptr - self.block.data.mem.ptr + offset)
+        memory = self.block.data.mem
+        pointer = gpu.cupy().cuda.MemoryPointer(memory, self.block.data.ptr - memory.ptr + offset)
         return gpu.cupy().ndarray(spec.shape, spec.dtype.numpy, pointer)
 
     # -- launching
@@ -142,7 +148,8 @@ class DevicePlan:
             return
         read = {_address(values[a]) for a in step.arguments if a not in step.results}
         updates = any(_address(values[r]) in read for r in step.results)  # can be launched once only
-        others = [c for c in step.choices if c is not chosen] if settings.check and self.runs == 1 and not updates else []
+        checked = settings.check and self.runs == 1 and not updates
+        others = [c for c in step.choices if c is not chosen] if checked else []
         for choice in [*others, chosen]:
             launch, name = self.ready(choice, arrays), story.choice_name(choice, step)
             if settings.check:
@@ -192,7 +199,8 @@ class DevicePlan:
         best = autotune.remembered(cache, key, step.choices)
         if best is None:
             # into memory of its own: results may stand where inputs do, and every candidate must see those
-            own = {id(a): gpu.allocate(a.shape, a.dtype, self.device) for a, v in zip(arrays, step.arguments, strict=True)
+            pairs = zip(arrays, step.arguments, strict=True)
+            own = {id(a): gpu.allocate(a.shape, a.dtype, self.device) for a, v in pairs
                    if v in step.results}  # fmt: skip
             apart = [own[id(a)] if v in step.results else a for a, v in zip(arrays, step.arguments, strict=True)]
             runs = [self.ready(c, apart) for c in step.choices]

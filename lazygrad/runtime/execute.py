@@ -23,6 +23,10 @@ _loaded: dict[Kernel, InterpretedKernel] = {}
 def execute(plan: Plan, inputs: list[Any], target: Target, settings: Settings = SILENT) -> list[Any]:
     values: list[Any] = [*inputs, *[None] * (len(plan.values) - len(inputs))]
     times = story.timetable(plan, settings) if settings.debug >= 2 else None
+    if times is not None:
+        for step in plan.steps:
+            if isinstance(step, KernelStep):
+                _loaded_kernel(step)  # loading is no kernel's time
     for step, dead in zip(plan.steps, plan.release, strict=True):
         started = perf_counter()
         if isinstance(step, OpStep):
@@ -45,15 +49,20 @@ def launch(step: KernelStep, values: list[Any], plan: Plan, settings: Settings) 
         values[result] = array.empty(spec.shape, spec.dtype, spec.device)
     if all(0 in plan.values[r].shape for r in step.results):
         return
-    chosen = kernel_of(step)
-    kernel = _loaded.get(chosen)
-    if kernel is None:
-        kernel = _loaded[chosen] = InterpretedKernel(chosen)
+    chosen, kernel = kernel_of(step), _loaded_kernel(step)
     arrays = [_contiguous(values[a]) for a in step.arguments]
     if settings.check:
         checked_launch(step, plan, values, chosen.name, source_file(chosen), lambda: kernel(arrays))
     else:
         kernel(arrays)
+
+
+def _loaded_kernel(step: KernelStep) -> InterpretedKernel:
+    chosen = kernel_of(step)
+    kernel = _loaded.get(chosen)
+    if kernel is None:
+        kernel = _loaded[chosen] = InterpretedKernel(chosen)
+    return kernel
 
 
 def _contiguous(value: Any) -> Any:

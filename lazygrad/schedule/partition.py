@@ -262,7 +262,9 @@ class Merger:
                 for member in draft.members:
                     for base in self.accesses[member]:
                         producer = self.draft_of.get(base)
-                        if producer is not None and producer is not draft and (producer.form is Form.PRODUCT) == only_products:
+                        if producer is None or producer is draft:
+                            continue
+                        if (producer.form is Form.PRODUCT) == only_products:
                             candidates[producer.number] += base.nbytes
                 for number in sorted(candidates, key=lambda n: (-candidates[n], n)):
                     if self.try_join(self.alive[number], draft):
@@ -413,12 +415,24 @@ class Merger:
         inputs = list(dict.fromkeys(b for m in draft.members for b in self.accesses[m] if b not in inside))
         stored = tuple(m for m in draft.members if self._is_stored(m, inside))
         elementwise: frozenset[Node] = frozenset()
-        if draft.form is Form.LOOP and draft.domain is None and not any(m.op is ops.PLACE for m in draft.members):
-            here = {linear_variable(draft.size)}
-            elementwise = frozenset(
-                b for b in inputs if all(self.accesses[m].get(b, here) == here for m in draft.members)
-            )
+        if draft.form in (Form.LOOP, Form.PRODUCT) and not any(m.op is ops.PLACE for m in draft.members):
+            elementwise = frozenset(b for b in inputs if all(self._reads_own_element(draft, m, b) for m in draft.members))
         return Group(draft.form, tuple(draft.members), stored, tuple(inputs), draft.domain, draft.size, elementwise)
+
+
+    def _reads_own_element(self, draft: Draft, member: Node, base: Node) -> bool:
+        """Whether `member` reads `base` only where it writes: at its own element, or its own row. (In a kernel that
+        reduces, an element of the whole may be read again by a later stage, so there only rows count.)"""
+        at = self.accesses[member].get(base)
+        if not at:
+            return True
+        linear = linear_variable(_size(member))
+        if draft.domain is None:
+            return base.numel == draft.size and at == {linear}
+        if base.numel != draft.domain.kept or draft.domain.kept == draft.domain.size:
+            return False
+        in_row = member in draft.rows and member.op.kind is not Kind.REDUCE
+        return at == {linear if in_row else draft.domain.kept_part(linear)}
 
 
 def form_of(anchor: Node) -> Form:

@@ -126,7 +126,10 @@ def possible_donations(plan: Plan, wanted: dict[int, int]) -> dict[int, int]:
         later = any(given in _read(s) for s in plan.steps[writer + 1 :])
         step = plan.steps[writer]
         assert isinstance(step, KernelStep)
-        same = plan.values[output].shape == plan.values[given].shape and plan.values[output].dtype is plan.values[given].dtype
+        same = (
+            plan.values[output].shape == plan.values[given].shape
+            and plan.values[output].dtype is plan.values[given].dtype
+        )
         if same and not later and (given not in step.arguments or given in step.elementwise):
             granted[position] = given
     return granted

@@ -124,7 +124,10 @@ def _cotangent(output: TensorBase, gradient: TensorBase | None) -> Node:
     given = gradient.node
     if given.shape != node.shape:
         raise RuntimeError(
-            at_user_line(f"Mismatch in shape: grad_output has a shape of {list(given.shape)} and output has a shape of {list(node.shape)}.")
+            at_user_line(
+                f"Mismatch in shape: grad_output has a shape of {list(given.shape)} and output has a shape of"
+                f" {list(node.shape)}."
+            )
         )
     return build.cast(given, node.dtype)
 
@@ -261,7 +264,7 @@ class _GradMode(ContextDecorator):
     _wanted = False
 
     def __init__(self, function: Callable[..., Any] | None = None) -> None:
-        self._stack: list[Iterator[None] | Any] = []
+        self._stack: list[AbstractContextManager[None]] = []
 
     def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
         made = super().__new__(cls)
@@ -315,4 +318,13 @@ class set_grad_enabled(ContextDecorator):
         set_grad_mode(self._before)
 
 
-__all__ = ["Autograd", "RemovableHandle", "backward", "enable_grad", "grad", "inference_mode", "no_grad", "set_grad_enabled"]
+__all__ = [
+    "Autograd",
+    "RemovableHandle",
+    "backward",
+    "enable_grad",
+    "grad",
+    "inference_mode",
+    "no_grad",
+    "set_grad_enabled",
+]

@@ -182,7 +182,7 @@ class TensorBase:
             enter = lambda node: build.detach(plain(node))
         view = tensor_class().__new__(tensor_class())
         view._adopt(self._cell, (*self._path, ViewStep(enter, leave)))
-        view.node
+        assert view.node is not None  # a view that can't be fails here, at the user's call
         return view
 
     def _write(self, value: Node) -> Tensor:
@@ -198,7 +198,9 @@ class TensorBase:
         mine = self.node
         if value.dtype is not mine.dtype:
             raise RuntimeError(
-                at_user_line(f"result type {value.dtype.name} can't be cast to the desired output type {mine.dtype.name}")
+                at_user_line(
+                    f"result type {value.dtype.name} can't be cast to the desired output type {mine.dtype.name}"
+                )
             )
         if value.shape != mine.shape:
             raise RuntimeError(

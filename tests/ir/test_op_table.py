@@ -237,7 +237,9 @@ def from_torch(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
 
 def assert_close(got: Any, want: Any, ulps: float, what: str, near_zero: float = 0.0) -> None:
     """Within `ulps` of the dtype; integers and bools exactly; NaN and infinities where they are expected."""
-    assert got.shape == want.shape and got.dtype == want.dtype, f"{what}: {got.dtype}{got.shape}, {want.dtype}{want.shape}"
+    assert got.shape == want.shape and got.dtype == want.dtype, (
+        f"{what}: {got.dtype}{got.shape}, {want.dtype}{want.shape}"
+    )
     if got.dtype.kind in "biu":
         np.testing.assert_array_equal(got, want, err_msg=what)
         return
@@ -362,7 +364,9 @@ def test_cast(source: DType, result: DType) -> None:
         with np.errstate(invalid="ignore"):
             wide = numbers.astype(np.float64)
         info = np.iinfo(result.numpy)
-        numbers = numbers[np.isfinite(wide) & (wide > max(info.min, -(2.0**31)) - 1) & (wide < min(info.max, 2**31 - 1))]
+        numbers = numbers[
+            np.isfinite(wide) & (wide > max(info.min, -(2.0**31)) - 1) & (wide < min(info.max, 2**31 - 1))
+        ]
     node = build.cast(leaf(numbers), result)
     want = from_torch(to_torch(numbers).to(getattr(torch, result.name)))
     for backend in ("numpy", "triton"):
@@ -640,10 +644,18 @@ def test_movement_gradients(name: str) -> None:
 
 
 # -- contraction, indexing, scans ---------------------------------------------------------------------
-PRODUCTS = [((3, 4), (4, 5)), ((1, 1), (1, 1)), ((33, 65), (65, 17)), ((2, 3, 4, 5), (2, 3, 5, 2)), ((5, 1, 7), (5, 7, 1))]
+PRODUCTS = [
+    ((3, 4), (4, 5)),
+    ((1, 1), (1, 1)),
+    ((33, 65), (65, 17)),
+    ((2, 3, 4, 5), (2, 3, 5, 2)),
+    ((5, 1, 7), (5, 7, 1)),
+]
 
 
-@pytest.mark.parametrize("dtype", [float32, float64, float16, bfloat16, int32, int64, int8, uint8], ids=lambda d: d.name)
+@pytest.mark.parametrize(
+    "dtype", [float32, float64, float16, bfloat16, int32, int64, int8, uint8], ids=lambda d: d.name
+)
 def test_products(dtype: DType) -> None:
     """Batches, single rows and columns, views as operands, integers that overflow."""
     generator = np.random.default_rng(9)
@@ -658,7 +670,9 @@ def test_products(dtype: DType) -> None:
             if dtype.is_floating_point:
                 bound = 40 * EPSILON[dtype] * np.max(np.abs(a.astype(np.float64)) @ np.abs(b.astype(np.float64)))
                 np.testing.assert_allclose(got.astype(np.float64), want.astype(np.float64), atol=bound, rtol=0)
-                np.testing.assert_allclose(other.swapaxes(-1, -2).astype(np.float64), want.astype(np.float64), atol=bound, rtol=0)
+                np.testing.assert_allclose(
+                    other.swapaxes(-1, -2).astype(np.float64), want.astype(np.float64), atol=bound, rtol=0
+                )
             else:
                 assert_close(got, want, 0, f"{backend} {left}")
                 assert_close(np.ascontiguousarray(other.swapaxes(-1, -2)), want, 0, f"{backend} {left}")
@@ -682,7 +696,9 @@ def test_gather(axis: int, dtype: DType) -> None:
     index = generator.integers(0, data.shape[axis], shape)
     node = build.gather(leaf(data), leaf(index), axis)
     want = from_torch(torch.gather(to_torch(data), axis, torch.from_numpy(index)))
-    turned = build.gather(build.flip(leaf(data), (axis,)), build.sub(build.like(leaf(index), data.shape[axis] - 1), leaf(index)), axis)
+    turned = build.gather(
+        build.flip(leaf(data), (axis,)), build.sub(build.like(leaf(index), data.shape[axis] - 1), leaf(index)), axis
+    )
     for backend, fuse in (("numpy", True), ("triton", True), ("triton", False)):
         for got in values_of([node, turned], backend, fuse):
             assert_close(got, want, 0, f"{backend} fuse={fuse}")

@@ -80,7 +80,9 @@ def test_uniform_statistics(dtype: object) -> None:
     n = 1 << 16
     u = lg.rand(n, dtype=dtype).double().numpy()
     assert u.min() >= 0 and u.max() < 1
-    assert abs(u.mean() - 0.5) < 5 / np.sqrt(12 * n) + 2.0**-8 * (dtype is lg.bfloat16) + 2.0**-11 * (dtype is lg.float16)
+    assert abs(u.mean() - 0.5) < 5 / np.sqrt(12 * n) + 2.0**-8 * (dtype is lg.bfloat16) + 2.0**-11 * (
+        dtype is lg.float16
+    )
     assert abs(u.var() - 1 / 12) < 5 / np.sqrt(180 * n)
     counts = np.histogram(u, 64, (0, 1))[0]
     chi = float(np.sum((counts - n / 64) ** 2) / (n / 64))
