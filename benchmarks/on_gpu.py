@@ -266,7 +266,7 @@ def host():
     steps_per_second(lg, model, optimizer, data, F, 3, 0)
     profile.disable()
     print(f"host: {bound.runs} runs, {bound.captures} captures, {len(bound.donations)} outputs in place of inputs")
-    moved = [i for i in bound.moved]
+    moved = list(bound.moved)
     print("host: staged inputs", [(list(bound.plan.values[i].shape), bound.plan.values[i].dtype.name) for i in moved])
     loose = [p for p, v in enumerate(bound.plan.outputs) if p not in bound.donations]
     print("host: outputs of their own", [list(bound.plan.values[bound.plan.outputs[p]].shape) for p in loose])

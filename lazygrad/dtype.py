@@ -9,7 +9,7 @@ outrank 0-d tensors, which outrank Python numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import ml_dtypes
@@ -96,7 +96,7 @@ def of_scalar(value: bool | int | float, default_float: DType) -> DType:
     return default_float
 
 
-@lru_cache(maxsize=None)
+@cache
 def promote(a: DType, b: DType) -> DType:
     """torch.promote_types: the smallest dtype that holds both."""
     if a is b:

@@ -272,7 +272,7 @@ class _Reduction(_Builder):
     def stages(self) -> dict[Node, int]:
         """For every node of the body, how many reductions of this group stand one behind the other in it."""
         members = set(self.reductions)
-        stage: dict[Node, int] = {n: 0 for n in self.group.inputs}
+        stage: dict[Node, int] = dict.fromkeys(self.group.inputs, 0)
         for node in body_of(self.group):
             stage[node] = max((stage.get(s, 0) for s in node.src), default=0) + (node in members)
         return stage

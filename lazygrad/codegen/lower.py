@@ -42,7 +42,7 @@ class Names:
     """Fresh, readable names: exp, exp_1, exp_2 ..."""
 
     def __init__(self, taken: set[str]) -> None:
-        self._count: dict[str, int] = {name: 1 for name in taken}
+        self._count: dict[str, int] = dict.fromkeys(taken, 1)
 
     def fresh(self, stem: str) -> str:
         if stem in RESERVED or keyword.iskeyword(stem):

@@ -24,6 +24,7 @@ from lazygrad.dtype import DType, float32, int64
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Kind
 from lazygrad.schedule.group import Group
+from lazygrad.shape import numel
 
 
 def product_of(group: Group) -> Node:

@@ -67,8 +67,9 @@ def plan_made(plan: Plan, roots: Sequence[Node], seconds: float) -> None:
     parts = [counted(kernels, "kernel")] if kernels or not rest else []
     parts += [counted(rest, "array op")] if rest else []
     arena = f", arena {bytes_text(plan_arena(plan).size)}" if kernels else ""
+    ops_text = counted(operation_count(toposort(roots)), "op")
     say(
-        f"{_label(plan)}: {counted(operation_count(toposort(roots)), 'op')} -> {' and '.join(parts)}{arena}, compiled in "
+        f"{_label(plan)}: {ops_text} -> {' and '.join(parts)}{arena}, compiled in "
         f"{seconds_text(seconds)}  ({show_line(user_line())})"
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from lazygrad.ir.op import Kind
 from lazygrad.runtime import gpu
 
 
-@lru_cache(maxsize=None)
+@cache
 def library(device_type: str) -> Any:
     """NumPy for "cpu", CuPy for "cuda". RuntimeError, saying what to install, where there is no GPU."""
     if device_type == "cpu":
@@ -35,7 +35,7 @@ def library(device_type: str) -> Any:
     return cupy
 
 
-@lru_cache(maxsize=None)
+@cache
 def cuda_device_count() -> int:
     """How many GPUs CuPy sees; 0 without CuPy or driver."""
     try:

@@ -138,7 +138,8 @@ class _Check:
         got = f"{wrong.got} (never written)" if wrong.untouched else f"{wrong.got}"
         return (
             f"differs from its ops in {wrong.count} of {node.numel} elements of {which}, {shape_text(node)} of "
-            f"{node.op.name.lower()}\n  worst at {list(wrong.index)}: the kernel has {got}, op by op it is {wrong.want}{by}"
+            f"{node.op.name.lower()}\n"
+            f"  worst at {list(wrong.index)}: the kernel has {got}, op by op it is {wrong.want}{by}"
         )
 
     def message(self, name: str, file: str, what: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import prod
 from typing import Any
 
@@ -34,7 +34,7 @@ def _check(code: int, what: str) -> None:
         raise RuntimeError(f"{what}: cuBLAS status {code}")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _handle(device: int, stream: int) -> Any:
     handle = ctypes.c_void_p()
     _check(_library().cublasCreate_v2(ctypes.byref(handle)), "cublasCreate")

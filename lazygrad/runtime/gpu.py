@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import deque
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ def cupy() -> Any:
     return importlib.import_module("cupy")
 
 
-@lru_cache(maxsize=None)
+@cache
 def target_of(device: Device) -> Target:
     """What kernels for this device are generated for."""
     properties = cupy().cuda.runtime.getDeviceProperties(device.index)
@@ -32,7 +32,7 @@ def target_of(device: Device) -> Target:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def stream_of(device: Device) -> Any:
     """The stream that all of lazygrad's work on this device goes to, made CuPy's current one."""
     with cupy().cuda.Device(device.index):

@@ -201,11 +201,11 @@ class RoundingBounds:
         return rounding if error is None else error + rounding
 
     def _gather(self, node: Node, errors: list[Bound]) -> Bound:
-        data, index = node.src
         if errors[1] is not None:
             return self._unknown(node)
         if errors[0] is None:
             return None
+        index = node.src[1]
         assert node.op.ref is not None
         return node.op.ref(self.xp, node.arg, errors[0], self.values[index])
 

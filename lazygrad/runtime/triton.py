@@ -137,7 +137,7 @@ def _as_torch(array: np.ndarray[Any, Any], parameter: Parameter) -> Any:
 
 def _teach_interpreter() -> None:
     """What the interpreter lacks: device-library functions, and fast paths for our own reductions."""
-    interpreter = importlib.import_module("triton.runtime.interpreter")
+    interpreter: Any = importlib.import_module("triton.runtime.interpreter")
     language = importlib.import_module("triton.language")
     libdevice = importlib.import_module("triton.language.extra.libdevice")
     handle = interpreter.TensorHandle
@@ -208,7 +208,7 @@ def _teach_interpreter() -> None:
 
     reduce_ops = interpreter.ReduceOps
     generic = reduce_ops.generic_reduce
-    direct = {"larger": np.max, "smaller": np.min, "product": np.prod}
+    direct: dict[str, Callable[..., Any]] = {"larger": np.max, "smaller": np.min, "product": np.prod}
     chosen = ("first_largest", "first_smallest")
 
     def chosen_first(data: Any, index: Any, axis: int, largest: bool) -> Any:
@@ -266,7 +266,7 @@ def compile_cubin(kernel: Kernel, target: Target) -> tuple[bytes, dict[str, Any]
     options = {"num_warps": kernel.num_warps, "num_stages": kernel.num_stages}
     try:
         compiled = triton.compile(source, target=backends.GPUTarget("cuda", target.arch, 32), options=options)
-    except Exception as error:  # noqa: BLE001 - Triton raises many types; all mean the same here
+    except Exception as error:
         raise CompileError(f"kernel {kernel.name} in {module.__file__} does not compile: {error}") from error
     entry = re.search(r"\.entry\s+(\w+)\(([^)]*)\)", compiled.asm["ptx"])
     assert entry is not None

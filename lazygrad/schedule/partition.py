@@ -416,7 +416,8 @@ class Merger:
         stored = tuple(m for m in draft.members if self._is_stored(m, inside))
         elementwise: frozenset[Node] = frozenset()
         if draft.form in (Form.LOOP, Form.PRODUCT) and not any(m.op is ops.PLACE for m in draft.members):
-            elementwise = frozenset(b for b in inputs if all(self._reads_own_element(draft, m, b) for m in draft.members))
+            members = draft.members
+            elementwise = frozenset(b for b in inputs if all(self._reads_own_element(draft, m, b) for m in members))
         return Group(draft.form, tuple(draft.members), stored, tuple(inputs), draft.domain, draft.size, elementwise)
 
 

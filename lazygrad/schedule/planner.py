@@ -10,8 +10,8 @@ from lazygrad.codegen.batch import batch_kernel
 from lazygrad.codegen.loops import body_of, loop_kernel
 from lazygrad.codegen.matmul import MatmulSpec
 from lazygrad.codegen.products import product_kernel
-from lazygrad.codegen.views import view_of
 from lazygrad.codegen.segments import segment_kernel
+from lazygrad.codegen.views import view_of
 from lazygrad.device import Target
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node, toposort
@@ -30,7 +30,6 @@ from lazygrad.schedule.plan import (
     Value,
     releases,
 )
-
 
 MOST_CHOICES = 4  # candidates worth compiling and timing
 

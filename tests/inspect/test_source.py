@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 import lazygrad as lg
+from lazygrad import engine
+from lazygrad.config import current
+from lazygrad.device import INTERPRETER
 from lazygrad.inspect.source import kernel_text, tiling
 from lazygrad.ir.node import uncomputed
 from lazygrad.nn import functional as F
 from lazygrad.schedule.canonical import canonical_graph, structure_of
 from lazygrad.schedule.plan import KernelStep, Plan, kernel_of
-from lazygrad import engine
-from lazygrad.config import current
-from lazygrad.device import INTERPRETER
 
 
 def plan_of(*tensors: lg.Tensor) -> Plan:

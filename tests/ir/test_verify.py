@@ -58,7 +58,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_malformed_node_is_refused(name):
-    with pytest.raises(GraphError, match="after some pass, .* is not well formed"):
+    with pytest.raises(GraphError, match=r"after some pass, .* is not well formed"):
         verify([BAD[name]()], "some pass")
 
 

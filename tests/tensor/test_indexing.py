@@ -109,7 +109,7 @@ CASES = [
             "all": (5,),
             "mask-mid": (3, 5),
         }.items()
-    ),  # fmt: skip
+    ),
     case("write-mask-values", written("x[T.tensor([True, False, True])]", lambda T, v: v[:2]), S, UNIQUE, (2, 4, 5)),
     case("write-row", written("x[T.tensor([True, False, True])]", lambda T, v: v), S, UNIQUE, (5,)),
     case("read-0d", lambda T, x: (x[()], x[None], x[...], x[True]), ()),
