@@ -273,6 +273,14 @@ def host():
     pstats.Stats(profile).sort_stats("cumtime").print_stats(40)
 
 
+def checks():
+    """The tests that need a GPU."""
+    import pytest
+
+    folder = Path(__file__).resolve().parent.parent
+    pytest.main(["-q", "-p", "no:cacheprovider", "-x", str(folder / "tests" / "gpu")])
+
+
 def kernels():
     """The time of every step of the largest plan, on its own."""
     largest = max((c for c in engine._plans.values() if c.on_device), key=lambda c: len(c.plan.steps))

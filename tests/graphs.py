@@ -22,7 +22,7 @@ from lazygrad.runtime.buffer import Buffer
 from lazygrad.runtime.execute import execute
 from lazygrad.runtime.values import known
 from lazygrad.schedule.canonical import Structure, canonical_graph, structure_of
-from lazygrad.schedule.plan import KernelStep, OpStep, Plan
+from lazygrad.schedule.plan import KernelStep, OpStep, Plan, kernel_of
 
 TARGETS = {"numpy": NUMPY, "triton": INTERPRETER}
 
@@ -94,4 +94,4 @@ def bytes_loaded(plan: Plan) -> int:
 
 def describe(steps: Iterable[KernelStep]) -> str:
     """The names of these kernels, for messages."""
-    return "\n".join(f"{s.choices[-1].name}: writes {[list(n.shape) for n, _ in s.stored]}" for s in steps)
+    return "\n".join(f"{kernel_of(s).name}: writes {[list(n.shape) for n, _ in s.stored]}" for s in steps)

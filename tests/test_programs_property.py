@@ -6,7 +6,8 @@ refuses, and what leaves the range where floats can be compared, is left out.
 
 How far apart floats may be is measured, for each program: the same program in float64, and the same with
 halves as wide as floats, show what rounding does to it. What decides (comparisons, casts to integers, argmax)
-takes only values that are exact in every precision, so that rounding never changes a decision.
+takes only values that are exact in every precision, so that rounding never changes a decision. Whether
+reshape() is a view is not looked at (torch's own advice): what is written to later comes from view().
 """
 
 from __future__ import annotations
@@ -98,6 +99,12 @@ def run(program: Program, module: Any, wide: bool = False, no_halves: bool = Fal
         module.set_default_dtype(module.float32)
 
 
+def quietly(function: Callable[[], Any]) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function()
+
+
 # -- drawing ------------------------------------------------------------------------------------------
 SIZES = st.sampled_from([1, 2, 3, 4, 5, 7])
 LARGE_SHAPES = st.sampled_from([(1030,), (3, 700), (40, 33), (2, 5, 130)])
@@ -143,28 +150,31 @@ class Drawing:
         trial = {**self.torch, **names}
         before = {n: t.detach().clone() for n, t in names.items()} if name is None else {}
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                exec(line, trial)
+            quietly(lambda: exec(line, trial))
         except (RuntimeError, IndexError, TypeError, ValueError, NotImplementedError):
+            if name is None:
+                self.replay()
             return False
         changed = [name] if name is not None else list(names)
-        if all(comparable(trial[n]) for n in changed):
-            if name is not None:
-                names[name] = trial[name]
-                if exact and is_exact(trial[name]):
-                    self.program.exact.add(name)
-            else:
-                kept = exact and all(is_exact(names[n]) for n in self.program.exact)
-                moved = {n for n, old in before.items() if not same(old, names[n])}
-                if not kept:
-                    self.program.exact -= moved
-            self.program.lines.append(line)
-            return True
-        for n, old in before.items():  # undo what was written in place
-            if not same(old, names[n]):
-                names[n].data.copy_(old)
-        return False
+        if not all(comparable(trial[n]) for n in changed):
+            if name is None:
+                self.replay()
+            return False
+        if name is not None:
+            names[name] = trial[name]
+            if exact and is_exact(trial[name]):
+                self.program.exact.add(name)
+        elif not (exact and all(is_exact(names[n]) for n in self.program.exact)):
+            self.program.exact -= {n for n, old in before.items() if not same(old, names[n])}
+        self.program.lines.append(line)
+        return True
+
+    def replay(self) -> None:
+        """Everything once more: a write that is not wanted left its traces in values and in torch's graph."""
+        trial = dict(self.torch)
+        for line in self.program.lines:
+            quietly(lambda line=line: exec(line, trial))
+        self.program.names = {n: trial[n] for n in self.program.names}
 
     def are_exact(self, *names: str) -> bool:
         return all(n in self.program.exact for n in names)
@@ -266,7 +276,8 @@ def cast(d: Drawing) -> Made:
         return x and (f"{x}.abs().to({kind})", True)
     integer = kind.startswith("T.")
     x = d.any("float", "int", "bool", exact=integer)
-    return x and (f"{x}.to({kind})", d.are_exact(x))
+    # under other names for the floats .to() may be the tensor itself, which a later write would tell
+    return x and (f"{x}.to({kind}).clone()", d.are_exact(x))
 
 
 def binary(d: Drawing) -> Made:
@@ -356,7 +367,7 @@ def movement(d: Drawing) -> Made:
     size = shape[axis] if n else 1
     factors = sorted(shape, key=lambda s: (s * 7 + d.whole(0, 3)) % 5)
     choices = [
-        f"{x}.reshape({tuple(factors)})", f"{x}.reshape(-1)", f"{x}.unsqueeze({axis})", f"{x}.squeeze()", f"{x}.flip({axis})",
+        f"{x}.view({tuple(factors)})", f"{x}.reshape({tuple(factors)}).clone()", f"{x}.reshape(-1).clone()", f"{x}.unsqueeze({axis})", f"{x}.squeeze()", f"{x}.flip({axis})",
         f"T.roll({x}, {d.whole(-3, 3)}, {axis})", f"{x}.transpose({axis}, 0)", f"{x}.permute({tuple(reversed(range(n)))})",
         f"{x}.narrow({axis}, {d.whole(0, size // 2)}, {max(size // 2, 1)})", f"{x}.unsqueeze(0).expand(2, {', '.join(['-1'] * n) or '-1'})",
         f"T.cat([{x}, {x}.flip({axis})], {axis})", f"T.stack([{x}, {x}], {axis})", f"{x}.repeat({', '.join(['2'] * max(n, 1))})",
@@ -422,7 +433,7 @@ def writing(d: Drawing) -> Made:
     x, y = d.any("float", "int"), d.any("float", "int")
     if x is None or y is None:
         return None
-    view = d.pick(["", "", "[1:]", "[::2]", "[0]", "[..., -1]", "[..., 1:]", ".reshape(-1)[::3]", ".flatten()", "[None]", ".squeeze()", ".diagonal()"])
+    view = d.pick(["", "", "[1:]", "[::2]", "[0]", "[..., -1]", "[..., 1:]", ".view(-1)[::3]", ".view(-1)", "[None]", ".squeeze()", ".diagonal()"])
     if view in ("", "[1:]") and d.program.names[x].ndim >= 2:
         view += d.pick(["", ".mT", ".transpose(0, -1)"])
     change = d.pick([".mul_(0.5)", ".add_(1)", ".zero_()", ".neg_()", ".fill_(2)", f".sub_({y})", f".copy_({y})", f".add_({y})", f".mul_({y})", ".clamp_(-1, 1)"])
@@ -474,12 +485,6 @@ def array_of(value: Any) -> np.ndarray[Any, Any]:
         return value.double().numpy() if value.is_floating_point() else value.numpy()
     array = value.detach().numpy() if value.dtype is not lg.bfloat16 else value.detach().float().numpy()
     return array.astype(np.float64) if value.is_floating_point() else array
-
-
-def quietly(function: Callable[[], Any]) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return function()
 
 
 def double(value: Any) -> torch.Tensor:

@@ -64,6 +64,8 @@ def plan_made(plan: Plan, roots: Sequence[Node], seconds: float) -> None:
     """A graph that had not been seen before became a plan."""
     kernels = sum(isinstance(s, KernelStep) for s in plan.steps)
     rest = sum(isinstance(s, OpStep) and _computes(s) for s in plan.steps)
+    if not plan.steps:
+        return
     parts = [counted(kernels, "kernel")] if kernels or not rest else []
     parts += [counted(rest, "array op")] if rest else []
     arena = f", arena {bytes_text(plan_arena(plan).size)}" if kernels else ""
@@ -125,7 +127,7 @@ class Timetable:
 def timetable(plan: Plan, settings: Settings) -> Timetable | None:
     """Where this run's kernels are to be told, if they are."""
     told = _told(plan)
-    if settings.debug < 2 or (told.timed and not settings.profile):
+    if settings.debug < 2 or not plan.steps or (told.timed and not settings.profile):
         return None
     told.timed = True
     return Timetable(plan)

@@ -36,10 +36,15 @@ def _settled(node: Node, asked: Node) -> Node:
         found = _step(node)
         if found is None or found is node:
             return node
-        if found.op.kind is not Kind.SOURCE:
+        if found.op.kind is not Kind.SOURCE and not _stands_below(found, node):
             found.where = asked.where
         node = found
     return node
+
+
+def _stands_below(found: Node, node: Node) -> bool:
+    """Whether a rule returned what was there already, which keeps its own line."""
+    return any(found is s or found in s.src for s in node.src)
 
 
 def _step(node: Node) -> Node | None:

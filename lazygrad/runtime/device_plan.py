@@ -49,6 +49,7 @@ class DevicePlan:
         self.moved: set[int] = set()
         self.captured: dict[int, Any] = {}  # arrays of the captured run: outputs, and what array ops made
         self.kept: list[Any] = []
+        self.references: dict[int, int] = {}
         self.launches: list[Launch] = []
         self.launched: list[tuple[KernelStep, Choice]] = []
 
@@ -242,27 +243,36 @@ class DevicePlan:
                 self.staged[i] = gpu.allocate(spec.shape, spec.dtype.numpy, self.device)
             placed[i] = self.staged[i]
         self.captured_inputs = [_address(a) for a in inputs]
-        self.captured, self.kept, self.graph = {}, [], None
-        values = self.place(placed, {})
-        launches: list[Any] = []
-        self.launched = []
+        self.captured, self.references, self.graph = {}, {}, None
+        self.kept = [self.place(placed, {})]
+        del placed
         stream.begin_capture()
         try:
-            for i, step in enumerate(self.plan.steps):
-                if isinstance(step, OpStep):
-                    self.run_op(step, values)
-                elif self.has_work(step):
-                    arrays = [self.contiguous(values, a) for a in step.arguments]
-                    chosen = self.chosen[i] or self.choose(step, arrays, settings)
-                    launch = self.ready(chosen, arrays)
-                    launch()
-                    launches.append(launch)
-                    self.launched.append((step, chosen))
+            self.launches, self.launched = self.record(self.kept[0], settings)
         finally:
             self.graph = stream.end_capture()
-        self.kept += [values]
-        self.launches = launches
-        self.captured = {v: values[v] for v in self.plan.outputs}
+        self.captured = {v: self.kept[0][v] for v in self.plan.outputs}
+        # how often each output's memory is referred to while nobody but this plan does
+        taken_over = {self.plan.outputs[p] for p in self.donations}
+        own = [v for v in self.captured if v not in taken_over and v >= self.plan.inputs]
+        self.references = {v: sys.getrefcount(self.captured[v]) for v in own}
+
+    def record(
+        self, values: list[Any], settings: Settings
+    ) -> tuple[list[Launch], list[tuple[KernelStep, Choice]]]:
+        """Launch every step into the graph being captured."""
+        launches: list[Launch] = []
+        launched: list[tuple[KernelStep, Choice]] = []
+        for i, step in enumerate(self.plan.steps):
+            if isinstance(step, OpStep):
+                self.run_op(step, values)
+            elif self.has_work(step):
+                arrays = [self.contiguous(values, a) for a in step.arguments]
+                chosen = self.chosen[i] or self.choose(step, arrays, settings)
+                launches.append(self.ready(chosen, arrays))
+                launched.append((step, chosen))
+                launches[-1]()
+        return launches, launched
 
     def replay(self, inputs: list[Any], stream: Any) -> list[Any]:
         for i, memory in self.staged.items():
@@ -280,22 +290,15 @@ class DevicePlan:
         An output that comes back as an input of this run (a step count, a random state) is read from its staged
         copy, so this list is no holder that matters.
         """
-        donated = {self.plan.outputs[p] for p in self.donations}
-        staged = [inputs[i] for i in self.staged]
-        for value, memory in self.captured.items():
-            if value in donated or value < self.plan.inputs:
+        for value, alone in self.references.items():
+            given = sum(inputs[i] is self.captured[value] for i in self.staged)
+            if sys.getrefcount(self.captured[value]) <= alone + given:
                 continue
-            expected = OWN_REFERENCES + 2 * sum(s is memory for s in staged)
-            if sys.getrefcount(memory) <= expected:
-                continue
-            for buffer in holders_of(memory):
-                buffer.array = memory.copy()
-            if sys.getrefcount(memory) > expected:
+            for buffer in holders_of(self.captured[value]):
+                buffer.array = self.captured[value].copy()
+            if sys.getrefcount(self.captured[value]) > alone + given:
                 return False
         return True
-
-
-OWN_REFERENCES = 4  # the plan's table of outputs and of values, the loop variable, getrefcount's argument
 
 
 def parameters_of(kernel: Kernel) -> int:

@@ -12,6 +12,7 @@ import importlib.util
 import os
 import re
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 

@@ -27,7 +27,6 @@ import pytest
 import torch
 import triton.language as tl
 
-from lazygrad import dtype as dtypes
 from lazygrad.codegen.attention import (
     AttentionConfig,
     AttentionSpec,
@@ -40,7 +39,7 @@ from lazygrad.codegen.attention import (
     lse_shape,
 )
 from lazygrad.codegen.kernel import Kernel
-from lazygrad.dtype import DType
+from lazygrad.dtype import DType, bfloat16, bool_, float16, float32, float64
 
 NAN, INF = math.nan, math.inf
 SMALL = AttentionConfig(16, 16)
@@ -124,10 +123,10 @@ class Case:
     q_len: int = 21
     k_len: int = 21
     head_dim: int = 16
-    dtype: DType = dtypes.float32
+    dtype: DType = float32
     causal: bool = False
     mask: str = ""
-    mask_dtype: DType = dtypes.bool_
+    mask_dtype: DType = bool_
     hide_rows: bool = False  # whether some rows see no key at all
     hidden_score: float = -INF  # in a float mask
     fill: float = -INF
@@ -173,7 +172,7 @@ def make_mask(case: Case) -> torch.Tensor | None:
     if case.hide_rows:
         visible[..., 3:6, :] = False
     full = visible
-    if case.mask_dtype is not dtypes.bool_:
+    if case.mask_dtype is not bool_:
         full = torch.where(visible, torch.randn(shape), case.hidden_score).to(
             torch_dtype(case.mask_dtype)
         )
@@ -227,7 +226,7 @@ def test_philox_is_random123s() -> None:
 
 
 TOLERANCE = {
-    dtypes.float64: 1e-11, dtypes.float32: 2e-5, dtypes.float16: 4e-3, dtypes.bfloat16: 3e-2,
+    float64: 1e-11, float32: 2e-5, float16: 4e-3, bfloat16: 3e-2,
 }  # fmt: skip
 
 WIDE, TALL = AttentionConfig(32, 16), AttentionConfig(16, 64)  # blocks of more queries, more keys
@@ -268,28 +267,28 @@ CASES = {
     "filled, causal": Case(mask="ij", fill=-1e9, hide_rows=True, causal=True),
     "filled with a moderate score": Case(mask="bij", fill=-1.5, hide_rows=True),
     "filled with -1e4": Case(mask="bij", fill=-1e4, hide_rows=True),
-    "additive": Case(mask="bhij", mask_dtype=dtypes.float32),
-    "additive over keys": Case(mask="bj", mask_dtype=dtypes.float32, causal=True),
-    "additive over heads": Case(mask="hij", mask_dtype=dtypes.bfloat16, q_len=18),
+    "additive": Case(mask="bhij", mask_dtype=float32),
+    "additive over keys": Case(mask="bj", mask_dtype=float32, causal=True),
+    "additive over heads": Case(mask="hij", mask_dtype=bfloat16, q_len=18),
     "additive, empty rows are zero": Case(
-        mask="hij", mask_dtype=dtypes.float32, hide_rows=True, empty_rows="zero"
+        mask="hij", mask_dtype=float32, hide_rows=True, empty_rows="zero"
     ),
     "additive, empty rows are nan": Case(
-        mask="ij", mask_dtype=dtypes.float32, hide_rows=True, batch=1, k_len=17
+        mask="ij", mask_dtype=float32, hide_rows=True, batch=1, k_len=17
     ),
-    "additive -1e9": Case(mask="ij", mask_dtype=dtypes.float32, hide_rows=True, hidden_score=-1e9),
+    "additive -1e9": Case(mask="ij", mask_dtype=float32, hide_rows=True, hidden_score=-1e9),
     "additive, float32's least": Case(
-        mask="ij", mask_dtype=dtypes.float32, hide_rows=True, hidden_score=float(np.finfo("f4").min)
+        mask="ij", mask_dtype=float32, hide_rows=True, hidden_score=float(np.finfo("f4").min)
     ),
     "dropout": Case(dropout=0.3, causal=True),
     "dropout, grouped, masked": Case(
         dropout=0.5, heads=4, mask="bij", fill=-1e9, hide_rows=True, q_len=18
     ),
-    "half": Case(dtype=dtypes.float16, causal=True),
-    "half, packed": Case(dtype=dtypes.bfloat16, causal=True, packed=True, head_dim=48),
-    "half, additive": Case(dtype=dtypes.bfloat16, mask="hij", mask_dtype=dtypes.bfloat16),
-    "half, dropout": Case(dtype=dtypes.float16, dropout=0.2),
-    "double": Case(dtype=dtypes.float64, causal=True),
+    "half": Case(dtype=float16, causal=True),
+    "half, packed": Case(dtype=bfloat16, causal=True, packed=True, head_dim=48),
+    "half, additive": Case(dtype=bfloat16, mask="hij", mask_dtype=bfloat16),
+    "half, dropout": Case(dtype=float16, dropout=0.2),
+    "double": Case(dtype=float64, causal=True),
 }  # fmt: skip
 
 
@@ -316,7 +315,7 @@ def test_values(label: str, folder: Path) -> None:
     out.backward(tensors["grad_out"].double())
 
     buffers = {name: flat(tensor) for name, tensor in tensors.items()}
-    if case.mask_dtype is dtypes.bool_ and mask is not None:
+    if case.mask_dtype is bool_ and mask is not None:
         buffers["mask"] = buffers["mask"].view(torch.uint8)
     buffers["lse"] = torch.full(lse_shape(spec), NAN, dtype=statistics)
     buffers["seed"], buffers["offset"] = torch.tensor([SEED]), torch.tensor([OFFSET])
@@ -360,28 +359,28 @@ def packed(
     )  # fmt: skip
 
 
-GPT2 = packed(32, 12, 1024, 64, dtypes.bfloat16)
+GPT2 = packed(32, 12, 1024, 64, bfloat16)
 BUILDERS = {"forward": forward, "backward_q": backward_q, "backward_kv": backward_kv}
 TINY = AttentionConfig(16, 16, 4, 2)
-MASKED = MaskSpec(dtypes.bool_, (0, 0, 100, 1))
-BIASED = MaskSpec(dtypes.bfloat16, (0, 10000, 100, 1))
+MASKED = MaskSpec(bool_, (0, 0, 100, 1))
+BIASED = MaskSpec(bfloat16, (0, 10000, 100, 1))
 COMPILED = {
     "gpt2": (GPT2, None),
     "masked, uneven, head 80": (
-        packed(2, 2, 100, 80, dtypes.float16, mask=MASKED, fill=-1e9), TINY
+        packed(2, 2, 100, 80, float16, mask=MASKED, fill=-1e9), TINY
     ),
     "grouped, biased, dropout": (
         replace(
-            packed(2, 4, 100, 48, dtypes.bfloat16, mask=BIASED, empty_rows="zero", dropout=0.1),
+            packed(2, 4, 100, 48, bfloat16, mask=BIASED, empty_rows="zero", dropout=0.1),
             kv_heads=2, causal=False,
         ), TINY,
     ),
     "wide": (
-        replace(packed(16384, 4, 512, 32, dtypes.float16, mask=MASKED, dropout=0.1), kv_heads=2),
+        replace(packed(16384, 4, 512, 32, float16, mask=MASKED, dropout=0.1), kv_heads=2),
         AttentionConfig(16, 32, 4, 2),
     ),
-    "single": (packed(2, 2, 40, 16, dtypes.float32), TINY),
-    "double": (packed(2, 2, 40, 16, dtypes.float64), TINY),
+    "single": (packed(2, 2, 40, 16, float32), TINY),
+    "double": (packed(2, 2, 40, 16, float64), TINY),
 }  # fmt: skip
 SHARED = {80: 163 << 10, 90: 227 << 10, 100: 227 << 10}
 

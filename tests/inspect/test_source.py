@@ -64,14 +64,6 @@ def test_kernels_are_named_after_what_was_asked_for(name):
     assert name in found or any(n.startswith(name.removesuffix("_kernel")) for n in found), found
 
 
-def test_optimizer_kernels_are_named():
-    model = lg.nn.Linear(6, 5)
-    optimizer = lg.optim.AdamW(model.parameters())
-    model(leaf(3, 6)).sum().backward()
-    optimizer.step()
-    assert any("adam" in n for n in names(*model.parameters()))
-
-
 def kernels(plan: Plan) -> list[str]:
     return [kernel_text(kernel_of(s), s, plan) for s in plan.steps if isinstance(s, KernelStep)]
 

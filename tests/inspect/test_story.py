@@ -34,7 +34,7 @@ def test_level_0_says_nothing(capfd, norm):
 
 def test_level_1_tells_of_plans(capfd, norm):
     said = told(capfd, 1, norm)
-    found = re.fullmatch(r"lazygrad: plan \d+: 12 ops -> 1 kernel, arena 0 B, compiled in [\d.]+ \ws  \((.*)\)\n", said)
+    found = re.fullmatch(r"lazygrad: plan \d+: 10 ops -> 1 kernel, arena 0 B, compiled in [\d.]+ \ws  \((.*)\)\n", said)
     assert found and found[1].startswith("tests/inspect/test_story.py:")
     assert re.fullmatch(r"lazygrad: plan \d+: reused  \(.*\)\n", told(capfd, 1, norm))
     assert told(capfd, 1, norm) == ""  # counted from here on
@@ -65,6 +65,21 @@ def test_level_2_counts_products(capfd):
     a, b = lg.randn(n, n).realize(), lg.randn(n, n).realize()
     said = told(capfd, 2, lambda: (a @ b).realize())
     assert re.search(r"^  matmul_kernel .* GB/s .* TFLOP/s ", said, re.M)
+
+
+def test_level_2_names_optimizers_and_gradients(capfd):
+    model = lg.nn.Linear(next(SIZES), 5)
+    optimizer = lg.optim.AdamW(model.parameters())
+    x = lg.randn(3, model.in_features).realize()
+
+    def step():
+        F.silu(model(x)).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        model.weight.realize()
+
+    said = told(capfd, 2, step)
+    assert re.search(r"^  \w*silu_backward_kernel ", said, re.M) and re.search(r"^  \w*adamw\w*_kernel ", said, re.M)
 
 
 def test_level_2_on_numpy_tells_of_ops(capfd):
