@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from lazygrad.schedule.prepare import decompose, prepare
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 20000))  # lowering pulls through long chains
 
 SMALL = 256  # bytes below which an update in place costs more thought than a new buffer: counters, random states
+OBJECTS_A_NODE = 20  # containers that come and go with a node, generously: tuples, weak references, tensors
 EXPENSIVE = (Kind.REDUCE, Kind.CONTRACT, Kind.ATTENTION, Kind.SCAN, Kind.LIBRARY)
 
 
@@ -193,6 +195,7 @@ def compiled_plan(structure: Structure, target: Target, settings: Settings) -> C
     key = (structure.key, target, settings.fuse)
     found = _plans.get(key)
     if found is None:
+        spare_the_collector(len(structure.order))
         started = perf_counter()
         roots = canonical_graph(structure)
         plan = compile_plan(roots, structure.leaves, target, settings)
@@ -206,6 +209,15 @@ def compiled_plan(structure: Structure, target: Target, settings: Settings) -> C
     elif settings.debug:
         story.plan_reused(found.plan)
     return found
+
+
+def spare_the_collector(nodes: int) -> None:
+    """Let Python's cycle collector wait for more new objects than one step of this graph makes. Nodes form no
+    cycles and die when the step does; walking them (and all of the program behind them) every few hundred
+    allocations cost more than building them. A collector that the user switched off stays off."""
+    first, *rest = gc.get_threshold()
+    if 0 < first < nodes * OBJECTS_A_NODE:
+        gc.set_threshold(nodes * OBJECTS_A_NODE, *rest)
 
 
 def compile_plan(roots: list[Node], leaves: list[Node], target: Target, settings: Settings) -> Plan:

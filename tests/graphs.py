@@ -83,8 +83,8 @@ def bytes_of(plan: Plan, values: Iterable[int]) -> int:
 
 
 def bytes_stored(plan: Plan) -> int:
-    """What all kernels of a plan write."""
-    return sum(bytes_of(plan, s.results) for s in plan.steps if isinstance(s, KernelStep))
+    """What all kernels of a plan write (a product that a library computes first stays out of it)."""
+    return sum(bytes_of(plan, [n for _, n in s.stored]) for s in plan.steps if isinstance(s, KernelStep))
 
 
 def bytes_loaded(plan: Plan) -> int:
