@@ -273,6 +273,76 @@ def host():
     pstats.Stats(profile).sort_stats("cumtime").print_stats(40)
 
 
+def one_step(batch=2, steps=2):
+    """A training step of GPT-2 124M, small enough for compute-sanitizer: run this under its memcheck."""
+    import gpt2_model
+
+    model = gpt2_model.GPT2(gpt2_model.SIZES["gpt2"]).to("cuda")
+    optimizer = lg.optim.AdamW(model.parameters(), lr=1e-4)
+    _, _, losses = steps_per_second(lg, model, optimizer, list(batches(1, batch, 1024, 50257)), F, 0, steps)
+    print("one_step: losses", losses)
+
+
+def losses(steps=200, batch=32):
+    """GPT-2 124M in bfloat16 from torch's initial weights, on the same data as torch."""
+    import gpt2_model
+
+    torch, theirs = torch_twin()
+    config = gpt2_model.SIZES["gpt2"]
+    torch.manual_seed(0)
+    b = theirs.GPT2(theirs.GPT2Config(**vars(config)))
+    a = gpt2_model.GPT2(config)
+    a.load_state_dict({k: lg.tensor(v.detach().numpy()) for k, v in b.state_dict().items()})
+    a, b = a.to("cuda"), b.cuda()
+    optimizers = [lg.optim.AdamW(a.parameters(), lr=3e-4), torch.optim.AdamW(b.parameters(), lr=3e-4, fused=True)]
+    data = list(batches(8, batch, 1024, 50257))
+    pairs = []
+    for step in range(steps):
+        x, y = data[step % len(data)]
+        row = []
+        for lib, m, o, f in ((lg, a, optimizers[0], F), (torch, b, optimizers[1], torch.nn.functional)):
+            tx, ty = (lib.from_numpy(v).to("cuda") for v in (x, y))
+            with lib.autocast("cuda", dtype=lib.bfloat16):
+                loss = f.cross_entropy(m(tx).flatten(0, 1), ty.flatten())
+            loss.backward()
+            o.step()
+            o.zero_grad()
+            row.append(loss.detach() if lib is torch else loss)
+        pairs.append(row)
+        if step % 20 == 0 or step == steps - 1:
+            print(f"losses: step {step}: lazygrad {row[0].item():.4f}, torch {row[1].item():.4f}", flush=True)
+        pairs[-1] = [row[0].item(), row[1].item()] if step % 20 == 0 or step == steps - 1 else None
+    worst = max(abs(p - q) / q for p, q in (r for r in pairs if r))
+    print(f"losses: greatest relative difference of those printed {worst:.2e}")
+
+
+def cupy():
+    """The same small GPT through Triton and through CuPy: losses step by step."""
+    import gpt2_model
+    from dataclasses import replace
+
+    config = replace(gpt2_model.SIZES["gpt2"], layers=4, heads=6, width=384, context=128, vocabulary=1000, rows=1024)
+    runs = []
+    for backend in ("triton", "cupy"):
+        with lg.config(backend=backend):
+            lg.manual_seed(0)
+            model = gpt2_model.GPT2(config).to("cuda")
+            optimizer = lg.optim.AdamW(model.parameters(), lr=1e-3)
+            found = []
+            start = time.perf_counter()
+            for x, y in batches(20, 8, 128, 1000):
+                tx, ty = (lg.from_numpy(v).to("cuda") for v in (x, y))
+                loss = F.cross_entropy(model(tx).flatten(0, 1), ty.flatten())
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                found.append(loss.item())
+            print(f"cupy: {backend}: {found[0]:.6f} ... {found[-1]:.6f} in {time.perf_counter() - start:.1f} s")
+            runs.append(found)
+    worst = max(abs(p - q) / q for p, q in zip(*runs, strict=True))
+    print(f"cupy: greatest relative difference of 20 losses {worst:.2e}")
+
+
 def checks():
     """The tests that need a GPU."""
     import pytest
