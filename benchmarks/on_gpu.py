@@ -2,15 +2,17 @@
 
 Sections: smoke, twin (4-layer GPT against torch), speed (GPT-2 124M tokens/s beside torch eager and
 torch.compile), fusion (the fusion cases; no pytest needed; fusion:softmax,adamw for those whose names
-contain a word), steps (GPT-2 for the same record), first, host, kernels. Prints one line for each fact; a
-section that fails prints its traceback and the next goes on. fusion and steps write $OUT/speed.json and
-speed.svg.
+contain a word), steps (GPT-2 for the same record), story (a layer norm under LAZYGRAD_DEBUG), first, host,
+kernels and more: a section is a function below. Prints one line for each fact; a section that fails prints
+its traceback and the next goes on. fusion and steps write $OUT/speed.json and speed.svg.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from dataclasses import replace
@@ -124,6 +126,20 @@ def speed(*which, batch=32, steps=20):
             flush=True,
         )
         del model, optimizer
+
+
+def story(level="2"):
+    """The README's layer norm on this device, told at level 2 (story:4 for another)."""
+    code = (
+        "import lazygrad as lg\nfrom lazygrad.nn import functional as F\n\n"
+        "x = lg.randn(16384, 4096, device='cuda', dtype=lg.bfloat16).realize()\n"
+        "weight, bias = (lg.rand(4096, device='cuda', dtype=lg.bfloat16).realize() for _ in range(2))\n"
+        "for _ in range(2):\n    F.layer_norm(x, (4096,), weight, bias).realize()\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "norm.py").write_text(code)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "LAZYGRAD_DEBUG": f"{level}", "LAZYGRAD_PROFILE": "1"}
+        subprocess.run([sys.executable, "norm.py"], cwd=folder, env=environment, check=True)
 
 
 record = None
@@ -287,7 +303,7 @@ def losses(steps=200, batch=32):
     """GPT-2 124M in bfloat16 from torch's initial weights, on the same data as torch."""
     import gpt2_model
 
-    torch, theirs = torch_twin()
+    theirs = torch_twin()
     config = gpt2_model.SIZES["gpt2"]
     torch.manual_seed(0)
     b = theirs.GPT2(theirs.GPT2Config(**vars(config)))
@@ -318,9 +334,6 @@ def losses(steps=200, batch=32):
 
 def cupy():
     """The same small GPT through Triton and through CuPy: losses step by step."""
-    import gpt2_model
-    from dataclasses import replace
-
     config = replace(gpt2_model.SIZES["gpt2"], layers=4, heads=6, width=384, context=128, vocabulary=1000, rows=1024)
     runs = []
     for backend in ("triton", "cupy"):

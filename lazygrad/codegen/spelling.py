@@ -55,7 +55,7 @@ def _library(name: str) -> Spelling:
     return _simple(f"libdevice.{name}({', '.join('{' + str(i) + '}' for i in range(2 if name in TWO else 1))})")
 
 
-TWO = ("pow", "fmod", "atan2", "hypot", "copysign")
+TWO = ("fmod", "atan2", "hypot", "copysign")
 
 SPELLINGS |= {
     ops.NEG: _simple("-{0}"),
@@ -104,10 +104,11 @@ SPELLINGS |= {
     op: _library(op.name.lower())
     for op in (
         ops.EXPM1, ops.LOG10, ops.LOG1P, ops.TAN, ops.ASIN, ops.ACOS, ops.ATAN, ops.SINH, ops.COSH, ops.TANH,
-        ops.ASINH, ops.ACOSH, ops.ATANH, ops.ERFC, ops.ERFINV, ops.LGAMMA, ops.POW, ops.ATAN2, ops.HYPOT,
+        ops.ASINH, ops.ACOSH, ops.ATANH, ops.ERFC, ops.ERFINV, ops.LGAMMA, ops.ATAN2, ops.HYPOT,
         ops.COPYSIGN, ops.TRUNC,
     )
 }  # fmt: skip
+SPELLINGS[ops.POW] = _by_kind("libdevice.pow({0}, {1})", "integer_power({0}, {1})")
 SPELLINGS[ops.ROUND] = _simple("libdevice.rint({0})")
 
 # ops that no kernel computes: the array library runs them (no device function exists)
@@ -160,6 +161,18 @@ def floor_quotient(a, b):
 def floor_remainder(a, b):
     remainder = a % b  # has the sign of a
     return tl.where((remainder != 0) & ((remainder < 0) != (b < 0)), remainder + b, remainder)
+""",
+    "integer_power": """
+@triton.jit
+def integer_power(base, exponent):
+    # by squaring, which wraps around as multiplication does; the exponent is not negative
+    zero = (base - base) + (exponent - exponent)
+    result = (zero + 1).to(base.dtype)
+    square = (base + zero).to(base.dtype)
+    for bit in range(exponent.dtype.primitive_bitwidth):
+        result = tl.where(((exponent >> bit) & 1) != 0, result * square, result).to(base.dtype)
+        square = (square * square).to(base.dtype)
+    return result
 """,
     "first_largest": """
 @triton.jit

@@ -14,8 +14,11 @@ from lazygrad.ir import op as ops
 from lazygrad.ir.grad import gradients
 from lazygrad.ir.node import Node, toposort
 from lazygrad.ir.recognise import recognise
+from lazygrad.runtime.buffer import Buffer
+from lazygrad.schedule.remat import saved_for_backward
 from lazygrad.tensor.core import (
     TensorBase,
+    flush,
     grad_mode,
     is_grad_enabled,
     leaf_tensor,
@@ -32,6 +35,18 @@ _retaining: WeakSet[TensorBase] = WeakSet()
 
 class Autograd(TensorBase):
     __slots__ = ()
+
+    def _buffer(self) -> Buffer:
+        """A loss that is read before its backward() is computed together with what that will need, so that no
+        forward pass runs twice."""
+        if self.node.computed is None and self.node.needs_grad and self.node.numel == 1:
+            if is_grad_enabled() and not self._consumed:
+                with one_line():
+                    gradients = [g for g in _sweep([self], [None], _leaves_of([self])) if g is not None]
+                    saved = saved_for_backward(self.node, gradients)
+                self._saved = gradients if saved else None  # what was saved lives as long as who will read it
+                return flush([self.node, *saved])[0]
+        return super()._buffer()
 
     @property
     def grad(self) -> Tensor | None:
@@ -145,6 +160,7 @@ def _check_outputs(outputs: Sequence[TensorBase], retain_graph: bool) -> None:
             )
         if not retain_graph and not output.is_leaf:
             output._consumed = True
+            output._saved = None
 
 
 def _sweep(
@@ -186,6 +202,15 @@ def _hooked(tensor: TensorBase, grad: Tensor) -> Tensor:
     return grad
 
 
+def _leaves_of(tensors: Sequence[TensorBase]) -> list[TensorBase]:
+    """The tensors that backward() gives gradients to: leaves, and those that asked to retain theirs."""
+    reachable = toposort([t.node for t in tensors], stop=lambda n: not n.needs_grad)
+    numbers = dict.fromkeys(n.arg for n in reachable if n.op is ops.LEAF)
+    present = set(reachable)
+    found = [leaf_tensor(number) for number in numbers]
+    return [t for t in found if t is not None] + [t for t in list(_retaining) if t.node in present]
+
+
 def backward(
     tensors: Sequence[TensorBase],
     grad_tensors: Sequence[TensorBase | None] | None = None,
@@ -196,15 +221,10 @@ def backward(
     """torch.autograd.backward: the gradients of all `tensors` together, accumulated into the leaves."""
     keep = create_graph if retain_graph is None else retain_graph
     _check_outputs(tensors, keep)
-    reachable = toposort([t.node for t in tensors], stop=lambda n: not n.needs_grad)
     if inputs is None:
-        numbers = dict.fromkeys(n.arg for n in reachable if n.op is ops.LEAF)
-        receivers = [leaf_tensor(number) for number in numbers]
-        present = set(reachable)
-        receivers += [t for t in list(_retaining) if t.node in present]
+        held = _leaves_of(tensors)
     else:
-        receivers = [inputs] if isinstance(inputs, TensorBase) else list(inputs)
-    held = [t for t in receivers if t is not None]
+        held = [inputs] if isinstance(inputs, TensorBase) else list(inputs)
     cotangents = list(grad_tensors) if grad_tensors is not None else [None] * len(tensors)
     with one_line("backward"):
         grads = _sweep(tensors, cotangents, held)

@@ -113,7 +113,7 @@ def _put_back(base: Node, path: tuple[ViewStep[Any], ...], value: Node) -> Node:
 class TensorBase:
     """Cell, path and gradient: everything the mixins build on."""
 
-    __slots__ = ("__weakref__", "_cell", "_consumed", "_grad", "_hooks", "_path", "_retains", "_view")
+    __slots__ = ("__weakref__", "_cell", "_consumed", "_grad", "_hooks", "_path", "_retains", "_saved", "_view")
 
     _cell: Cell
     _path: tuple[ViewStep[Any], ...]
@@ -129,6 +129,7 @@ class TensorBase:
         self._hooks: dict[int, Callable[[Any], Any]] | None = None
         self._retains = False
         self._consumed = False
+        self._saved: list[Node] | None = None  # keeps what a computed loss stored for its backward
         if not path:
             if known(cell.node) is None:
                 _unread[cell] = None

@@ -96,19 +96,20 @@ def sgd() -> Any:
 
 
 def pointwise() -> Any:
-    """Every op at every dtype it is for."""
+    """Every op at every dtype it is for: the ops of one dtype share their inputs, and so their kernels."""
     found = []
+    inputs = {dtype: [leaf(np.ones(70) + i, dtype) for i in range(2)] for dtype in ALL}
     for op, row in POINTWISE.items():
         if op in BY_LIBRARY:
             continue
         for dtype in row.dtypes:
-            operands = [leaf(np.ones(70 + i), dtype) for i in (0,) * op.arity]
-            found.append(build.pointwise(op, *operands, arg=row.arg))
+            found.append(build.pointwise(op, *inputs[dtype][: op.arity], arg=row.arg))
     return found
 
 
 def casts() -> Any:
-    return [build.cast(leaf(np.ones(50), a), b) for a in ALL for b in ALL if a is not b]
+    inputs = {dtype: leaf(np.ones(50), dtype) for dtype in ALL}
+    return [build.cast(inputs[a], b) for a in ALL for b in ALL if a is not b]
 
 
 def choices() -> Any:
@@ -120,8 +121,9 @@ def choices() -> Any:
 
 def reductions(shape: tuple[int, ...], axis: int) -> Callable[[], Any]:
     def graph() -> Any:
+        inputs = {dtype: leaf(np.ones(shape), dtype) for dtype in ALL}
         return [
-            build.reduce(op, leaf(np.ones(shape), dtype), (axis,))
+            build.reduce(op, inputs[dtype], (axis,))
             for op, (_, dtypes) in REDUCTIONS.items()
             for dtype in dtypes
             if dtype in (lg.float32, lg.bfloat16, lg.float64, lg.int64, lg.uint8, lg.bool)

@@ -18,7 +18,7 @@ from lazygrad.runtime import triton
 from lazygrad.runtime.check import poison
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
-from gpt2_model import GPT2, SIZES  # noqa: E402
+from gpt2_model import GPT2, SIZES
 
 
 @pytest.fixture(autouse=True)
