@@ -332,6 +332,54 @@ def losses(steps=200, batch=32):
     print(f"losses: greatest relative difference of those printed {worst:.2e}")
 
 
+def gradients(batch=32):
+    """Every parameter's gradient of one GPT-2 124M step beside torch's, from the same weights: the worst first."""
+    import gpt2_model
+
+    torch, theirs = torch_twin()
+    config = gpt2_model.SIZES["gpt2"]
+    torch.manual_seed(0)
+    b = theirs.GPT2(theirs.GPT2Config(**vars(config)))
+    a = gpt2_model.GPT2(config)
+    a.load_state_dict({k: lg.tensor(v.detach().numpy()) for k, v in b.state_dict().items()})
+    a, b = a.to("cuda"), b.cuda()
+    ((x, y),) = batches(1, batch, 1024, 50257)
+    for lib, m, f in ((lg, a, F), (torch, b, torch.nn.functional)):
+        tx, ty = (lib.from_numpy(v).to("cuda") for v in (x, y))
+        with lib.autocast("cuda", dtype=lib.bfloat16):
+            loss = f.cross_entropy(m(tx).flatten(0, 1), ty.flatten())
+        loss.backward()
+    rows = []
+    for (name, p), (_, q) in zip(a.named_parameters(), b.named_parameters(), strict=True):
+        mine, other = p.grad.cpu().numpy().astype(np.float64), q.grad.cpu().numpy().astype(np.float64)
+        rows.append((np.linalg.norm(mine - other) / np.linalg.norm(other), name))
+    for error, name in sorted(rows, reverse=True)[:12]:
+        print(f"gradients: {error:.2e}  {name}")
+
+
+def embedding(count=32768, rows=50304, width=768):
+    """The gradient of an embedding against NumPy, for uniform, Zipf-like and equal ids, run three times each."""
+    rng = np.random.default_rng(0)
+    kinds = {
+        "uniform": rng.integers(0, rows, count),
+        "zipf": np.minimum(rng.zipf(1.3, count), rows) - 1,
+        "equal": np.full(count, 7),
+    }
+    for kind, ids in kinds.items():
+        g = rng.standard_normal((count, width)).astype(np.float32)
+        expected = np.zeros((rows, width))
+        np.add.at(expected, ids, g.astype(np.float64))
+        bits = []
+        for _ in range(4):
+            weight = lg.zeros(rows, width, device="cuda", requires_grad=True)
+            out = F.embedding(lg.from_numpy(ids).to("cuda"), weight)
+            out.backward(lg.from_numpy(g).to("cuda"))
+            bits.append(weight.grad.cpu().numpy().copy())
+        error = np.abs(bits[0] - expected).max()
+        same = all(np.array_equal(bits[0], other) for other in bits)
+        print(f"embedding: {kind}: greatest error {error:.2e}, equal bits in every run: {same}")
+
+
 def cupy():
     """The same small GPT through Triton and through CuPy: losses step by step."""
     config = replace(gpt2_model.SIZES["gpt2"], layers=4, heads=6, width=384, context=128, vocabulary=1000, rows=1024)

@@ -5,9 +5,10 @@ scans, casts, gradients and gradients of gradients. torch runs along while a pro
 refuses, and what leaves the range where floats can be compared, is left out.
 
 How far apart floats may be is measured, for each program: the same program in float64, and the same with
-halves as wide as floats, show what rounding does to it. What decides (comparisons, casts to integers, argmax, the gradient of a maximum)
-takes only values that are exact in every precision, so that rounding never changes a decision. Whether
-reshape() is a view is not looked at (torch's own advice): what is written to later comes from view().
+halves as wide as floats, show what rounding does to it. What decides (comparisons, casts to integers,
+argmax, the gradient of a maximum) takes only values that are exact in every precision, so that rounding
+never changes a decision. Whether reshape() is a view is not looked at (torch's own advice): what is
+written to later comes from view().
 """
 
 from __future__ import annotations

@@ -44,7 +44,8 @@ def _cut(forward: list[Node], read: set[Node]) -> list[Node]:
     inside = set(forward)
     for node in forward:
         free = build.constant_value(node) is not None or node.op.kind is Kind.SOURCE
-        graph.add_edge((node, "in"), (node, "out"), **({} if _unstorable(node) or free else {"capacity": max(node.nbytes, 1)}))
+        limit = {} if _unstorable(node) or free else {"capacity": max(node.nbytes, 1)}
+        graph.add_edge((node, "in"), (node, "out"), **limit)
         if node.op.kind in NEVER_TWICE:
             graph.add_edge("twice", (node, "in"))
         for source in node.src:

@@ -99,7 +99,9 @@ def test_a_kernel_over_many_tensors_runs_alone(tmp_path):
 
 def test_tiling():
     plan = plan_of(F.softmax(leaf(4, 9), 1))
-    assert re.fullmatch(r"X_BLOCK \d+, R_BLOCK 16, rows held whole; \d+ warps?, 2 stages, grid 1", tiling(kernel_of(plan.steps[0])))
+    assert re.fullmatch(
+        r"X_BLOCK \d+, R_BLOCK 16, rows held whole; \d+ warps?, 2 stages, grid 1", tiling(kernel_of(plan.steps[0]))
+    )
     plan = plan_of(leaf(1, 40000).sum(1))
     assert any("r walked over" in tiling(kernel_of(s)) or "rows held" in tiling(kernel_of(s)) for s in plan.steps)
 

@@ -54,7 +54,9 @@ def test_level_1_tells_when_a_shape_needs_values(capfd):
 
 def test_level_2_has_a_line_for_each_kernel_of_a_first_run(capfd, norm):
     said = told(capfd, 2, norm)
-    assert re.search(r"^  layer_norm_exp_kernel +[\d.]+ \ws +[\d.e-]+ GB/s +tests/inspect/test_story.py:\d+$", said, re.M)
+    assert re.search(
+        r"^  layer_norm_exp_kernel +[\d.]+ \ws +[\d.e-]+ GB/s +tests/inspect/test_story.py:\d+$", said, re.M
+    )
     assert re.search(r"ran 1 kernel in [\d.]+ \ws$", said, re.M)
     assert "GB/s" not in told(capfd, 2, norm)
     assert "GB/s" in told(capfd, 2, norm, profile=True)
@@ -84,7 +86,11 @@ def test_level_2_names_optimizers_and_gradients(capfd):
 
 def test_level_2_on_numpy_tells_of_ops(capfd):
     x = lg.randn(next(SIZES)).realize()
-    said = told(capfd, 2, lambda: x.exp().sum().realize(), )
+    said = told(
+        capfd,
+        2,
+        lambda: x.exp().sum().realize(),
+    )
     with lg.config(backend="numpy", debug=2):
         x.log1p().sum().realize()
     said = capfd.readouterr().err
@@ -96,7 +102,11 @@ def test_level_3_gives_reasons_and_tiles(capfd):
     x = lg.randn(6, size).realize()
     said = told(capfd, 3, lambda: (F.softmax(x, 1) @ lg.ones(size, 3)).sum(0).realize())
     assert re.search(r"^  not joined: \w+_kernel and \w+_kernel: .*test_story.py:\d+\)$", said, re.M)
-    assert re.search(r"^  tiled: softmax_kernel: X_BLOCK \d+, R_BLOCK \d+, rows held whole; \d+ warps?, \d stages, grid \d+$", said, re.M)
+    assert re.search(
+        r"^  tiled: softmax_kernel: X_BLOCK \d+, R_BLOCK \d+, rows held whole; \d+ warps?, \d stages, grid \d+$",
+        said,
+        re.M,
+    )
     assert "import triton" not in said
 
 

@@ -46,7 +46,12 @@ def test_a_wrong_op_is_named_with_its_line_and_element(monkeypatch):
     said = str(error.value)
     assert said.startswith("kernel layer_norm_mul_kernel (") and ".py) differs from its ops in " in said
     assert "of 185 elements of its output, float32[5, 37] of mul" in said
-    assert "worst at [" in said and "the kernel has " in said and "op by op it is " in said and "rounding explains " in said
+    assert (
+        "worst at [" in said
+        and "the kernel has " in said
+        and "op by op it is " in said
+        and "rounding explains " in said
+    )
     assert "rsqrt  float32[5, 1]  tests/runtime/test_check.py:" in said and "layer_norm" in said
     assert "LAZYGRAD_FUSE=0" in said
 
@@ -174,7 +179,9 @@ def train(config, steps: int, dtype: str) -> list[float]:
     return losses
 
 
-@pytest.mark.parametrize(("dtype", "dropout", "fuse"), [("float32", 0.0, True), ("bfloat16", 0.1, True), ("float32", 0.1, False)])
+@pytest.mark.parametrize(
+    ("dtype", "dropout", "fuse"), [("float32", 0.0, True), ("bfloat16", 0.1, True), ("float32", 0.1, False)]
+)
 def test_gpt_nano_learns_with_every_kernel_checked(dtype, dropout, fuse):
     config = replace(SIZES["nano"], vocabulary=50, rows=64, context=16, dropout=dropout)
     with lg.config(fuse=fuse):
