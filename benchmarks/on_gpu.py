@@ -336,7 +336,7 @@ def gradients(batch=32):
     """Every parameter's gradient of one GPT-2 124M step beside torch's, from the same weights: the worst first."""
     import gpt2_model
 
-    torch, theirs = torch_twin()
+    theirs = torch_twin()
     config = gpt2_model.SIZES["gpt2"]
     torch.manual_seed(0)
     b = theirs.GPT2(theirs.GPT2Config(**vars(config)))
@@ -355,6 +355,25 @@ def gradients(batch=32):
         rows.append((np.linalg.norm(mine - other) / np.linalg.norm(other), name))
     for error, name in sorted(rows, reverse=True)[:12]:
         print(f"gradients: {error:.2e}  {name}")
+    # the same gradients, now through optimizers that update in place
+    optimizers = [lg.optim.AdamW(a.parameters(), lr=1e-3), torch.optim.AdamW(b.parameters(), lr=1e-3)]
+    for step in range(4):
+        before = {n: q.detach().clone() for n, q in b.named_parameters()}
+        for lib, m, o, f in ((lg, a, optimizers[0], F), (torch, b, optimizers[1], torch.nn.functional)):
+            o.zero_grad()
+            tx, ty = (lib.from_numpy(v).to("cuda") for v in (x, y))
+            with lib.autocast("cuda", dtype=lib.bfloat16):
+                loss = f.cross_entropy(m(tx).flatten(0, 1), ty.flatten())
+            loss.backward()
+            o.step()
+            o.zero_grad()
+        rows = []
+        for (name, p), (_, q) in zip(a.named_parameters(), b.named_parameters(), strict=True):
+            mine = p.detach().cpu().numpy().astype(np.float64)
+            other, old = q.detach().cpu().double().numpy(), before[name].cpu().double().numpy()
+            rows.append((np.linalg.norm(mine - other) / np.linalg.norm(other - old), name))
+        worst = ", ".join(f"{e:.2e} {n}" for e, n in sorted(rows, reverse=True)[:6])
+        print(f"gradients: after step {step}, difference over the step's length: {worst}", flush=True)
 
 
 def embedding(count=32768, rows=50304, width=768):
