@@ -332,7 +332,7 @@ def losses(steps=200, batch=32):
     print(f"losses: greatest relative difference of those printed {worst:.2e}")
 
 
-def gradients(batch=32):
+def gradients(batch=16):
     """Every parameter's gradient of one GPT-2 124M step beside torch's, from the same weights: the worst first."""
     import gpt2_model
 

@@ -64,7 +64,7 @@ class DevicePlan:
                 if self.graph is None:  # else they say what the graph reads, which may be replayed later
                     self.captured_inputs = [_address(a) for a in inputs]
                 return self.run_launches(inputs, settings)
-            if self.graph is None or not self.can_replay(inputs) or not self.free_outputs(inputs):
+            if self.graph is None or not self.has_current_arena() or not self.can_replay(inputs) or not self.free_outputs(inputs):
                 self.capture(inputs, settings, stream)
             return self.replay(inputs, stream)
 
@@ -109,8 +109,8 @@ class DevicePlan:
     def place(self, inputs: list[Any], outputs: dict[int, Any]) -> list[Any]:
         """Arrays for inputs, temporaries and outputs; what array ops make is filled in as they run."""
         plan = self.plan
-        if self.block is None and self.arena.size:
-            self.block = gpu.allocate((self.arena.size,), "uint8", self.device)
+        if self.arena.size:
+            self.block = gpu.arena_block(self.arena.size, self.device)
         values: list[Any] = [*inputs, *[None] * (len(plan.values) - len(inputs))]
         for value, offset in self.arena.offsets.items():
             values[value] = self.temporary(value, offset)
@@ -223,6 +223,10 @@ class DevicePlan:
         return sorted(rows, reverse=True)
 
     # -- graphs
+    def has_current_arena(self) -> bool:
+        """Whether temporaries stand in the block that all plans share now: it moves when a plan needs a larger one."""
+        return not self.arena.size or self.block is gpu.arena_block(self.arena.size, self.device)
+
     def can_replay(self, inputs: list[Any]) -> bool:
         """Whether every input that the graph reads in place is where it was."""
         return all(
@@ -246,6 +250,7 @@ class DevicePlan:
         self.captured, self.references, self.graph = {}, {}, None
         self.kept = [self.place(placed, {})]
         del placed
+        stream.synchronize()  # pointer tables are uploaded beside the stream: into memory that nothing still uses
         stream.begin_capture()
         try:
             self.launches, self.launched = self.record(self.kept[0], settings)

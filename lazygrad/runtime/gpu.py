@@ -55,6 +55,19 @@ def allocate(shape: Shape, dtype: Any, device: Device) -> Any:
                 raise OutOfMemoryError(out_of_memory_message(str(error), device)) from None
 
 
+_arenas: dict[Device, Any] = {}
+
+
+def arena_block(size: int, device: Device) -> Any:
+    """The block for temporaries that all plans of a device share: they run one after the other on one stream. A
+    plan that needs more gets a larger one, which the others move to at their next run."""
+    block = _arenas.get(device)
+    if block is None or block.size < size:
+        _arenas.pop(device, None)
+        block = _arenas[device] = allocate((size,), "uint8", device)
+    return block
+
+
 def out_of_memory_message(reason: str, device: Device) -> str:
     rows = [b for b in live_buffers() if b.device == device][:10]
     lines = [f"  {b.nbytes / 2**20:10.1f} MiB  {b.dtype.name}{list(b.shape)}  {show_line(b.where)}" for b in rows]

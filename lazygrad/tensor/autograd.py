@@ -17,6 +17,7 @@ from lazygrad.ir.recognise import recognise
 from lazygrad.runtime.buffer import Buffer
 from lazygrad.schedule.remat import saved_for_backward
 from lazygrad.tensor.core import (
+    Cell,
     TensorBase,
     flush,
     grad_mode,
@@ -228,6 +229,7 @@ def backward(
     cotangents = list(grad_tensors) if grad_tensors is not None else [None] * len(tensors)
     with one_line("backward"):
         grads = _sweep(tensors, cotangents, held)
+    together: WeakSet[Cell] = WeakSet()
     with grad_mode(create_graph and is_grad_enabled()), one_line("backward"):
         for tensor, node in zip(held, grads, strict=True):
             if node is None:
@@ -235,6 +237,8 @@ def backward(
             grad = _hooked(tensor, wrap(node))
             if tensor._grad is None:
                 tensor._grad = grad
+                grad._cell.together = together
+                together.add(grad._cell)
             elif create_graph:
                 tensor._grad = tensor._grad + grad
             else:

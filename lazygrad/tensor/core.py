@@ -20,7 +20,7 @@ from lazygrad.dtype import DType
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
-from lazygrad.ir.node import Node
+from lazygrad.ir.node import Node, uncomputed
 from lazygrad.runtime.buffer import Buffer
 from lazygrad.runtime.values import known, remember
 from lazygrad.tensor.size import Size
@@ -57,12 +57,13 @@ def set_grad_mode(enabled: bool) -> None:
 class Cell:
     """What a tensor and all its views share: the current Node, and which leaf it is, if any."""
 
-    __slots__ = ("__weakref__", "home", "leaf_number", "node", "version")
+    __slots__ = ("__weakref__", "home", "leaf_number", "node", "together", "version")
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self.leaf_number: int | None = None
         self.version = 0
+        self.together: WeakSet[Cell] | None = None  # what one backward() made: computed all at once
         self.home: Buffer | None = None  # the memory an in-place update of a computed value should land in
 
     def read(self) -> Node:
@@ -253,9 +254,11 @@ def flush(requested: list[Node]) -> list[Buffer]:
     of `requested`."""
     cells = [c for c in list(_updated) if known(c.node) is None]
     updates = _own_homes(cells)
-    held = dict.fromkeys(c.node for c in list(_unread))
-    buffers = engine.realize([*requested, *(c.node for c in cells)], updates, held)
-    for cell, buffer in zip(cells, buffers[len(requested) :], strict=True):
+    unread = list(_unread)
+    held = dict.fromkeys(c.node for c in unread)
+    roots = [*requested, *(c.node for c in cells)]
+    buffers = engine.realize([*roots, *_companions(roots, unread)], updates, held)
+    for cell, buffer in zip(cells, buffers[len(requested) : len(roots)], strict=True):
         if known(cell.node) is None:  # a constant, which only now gets memory
             cell.node = build.buffer(buffer, buffer.dtype, buffer.shape, buffer.device)
     for cell in list(_updated):
@@ -263,6 +266,15 @@ def flush(requested: list[Node]) -> list[Buffer]:
     for cell in [c for c in list(_unread) if known(c.node) is not None]:
         _settle(cell)
     return buffers[: len(requested)]
+
+
+def _companions(roots: list[Node], unread: list[Cell]) -> list[Node]:
+    """The other gradients of a backward() of which one is computed on the way: together they share one pass."""
+    if not any(c.together for c in unread):
+        return []
+    on_the_way = set(uncomputed(roots))
+    sets = {id(c.together): c.together for c in unread if c.together and c.node in on_the_way}
+    return list(dict.fromkeys(c.node for c in unread if c.together and id(c.together) in sets))
 
 
 def _own_homes(cells: list[Cell]) -> dict[Node, Buffer]:
@@ -292,7 +304,7 @@ def _settle(cell: Cell) -> None:
         return
     _updated.pop(cell, None)
     _unread.pop(cell, None)
-    cell.home = None
+    cell.home = cell.together = None
     if not cell.node.needs_grad and cell.node.op is not ops.BUFFER:
         cell.node = build.buffer(buffer, buffer.dtype, buffer.shape, buffer.device)
         _settled.add(cell)
