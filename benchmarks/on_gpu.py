@@ -299,37 +299,39 @@ def one_step(batch=2, steps=2):
     print("one_step: losses", losses)
 
 
-def losses(steps=200, batch=32):
-    """GPT-2 124M in bfloat16 from torch's initial weights, on the same data as torch."""
+def losses(steps=200, batch=32, *variants):
+    """GPT-2 124M in bfloat16 from torch's initial weights, on the same data as torch: the loss every 20 steps.
+
+    Variants: lazygrad, launches (lazygrad without captured graphs), torch, torch32 (in float32).
+    """
     import gpt2_model
 
     theirs = torch_twin()
     config = gpt2_model.SIZES["gpt2"]
     torch.manual_seed(0)
-    b = theirs.GPT2(theirs.GPT2Config(**vars(config)))
-    a = gpt2_model.GPT2(config)
-    a.load_state_dict({k: lg.tensor(v.detach().numpy()) for k, v in b.state_dict().items()})
-    a, b = a.to("cuda"), b.cuda()
-    optimizers = [lg.optim.AdamW(a.parameters(), lr=3e-4), torch.optim.AdamW(b.parameters(), lr=3e-4, fused=True)]
+    first = theirs.GPT2(theirs.GPT2Config(**vars(config)))
+    weights = {k: v.detach().clone() for k, v in first.state_dict().items()}
     data = list(batches(8, batch, 1024, 50257))
-    pairs = []
-    for step in range(steps):
-        x, y = data[step % len(data)]
-        row = []
-        for lib, m, o, f in ((lg, a, optimizers[0], F), (torch, b, optimizers[1], torch.nn.functional)):
-            tx, ty = (lib.from_numpy(v).to("cuda") for v in (x, y))
-            with lib.autocast("cuda", dtype=lib.bfloat16):
-                loss = f.cross_entropy(m(tx).flatten(0, 1), ty.flatten())
-            loss.backward()
-            o.step()
-            o.zero_grad()
-            row.append(loss.detach() if lib is torch else loss)
-        pairs.append(row)
-        if step % 20 == 0 or step == steps - 1:
-            print(f"losses: step {step}: lazygrad {row[0].item():.4f}, torch {row[1].item():.4f}", flush=True)
-        pairs[-1] = [row[0].item(), row[1].item()] if step % 20 == 0 or step == steps - 1 else None
-    worst = max(abs(p - q) / q for p, q in (r for r in pairs if r))
-    print(f"losses: greatest relative difference of those printed {worst:.2e}")
+    for variant in variants or ("lazygrad", "torch"):
+        lib, f = (torch, torch.nn.functional) if "torch" in variant else (lg, F)
+        model = (theirs.GPT2(theirs.GPT2Config(**vars(config))) if lib is torch else gpt2_model.GPT2(config))
+        model.load_state_dict({k: v if lib is torch else lg.tensor(v.numpy()) for k, v in weights.items()})
+        model = model.to("cuda")
+        optimizer = lib.optim.AdamW(model.parameters(), lr=6e-4, betas=(0.9, 0.95))
+        found = []
+        with lg.config(graphs=variant != "launches"):
+            for step in range(steps):
+                optimizer.param_groups[0]["lr"] = 6e-4 * min(1, (step + 1) / 20)
+                tx, ty = (lib.from_numpy(v).to("cuda") for v in data[step % len(data)])
+                with lib.autocast("cuda", dtype=lib.bfloat16, enabled=variant != "torch32"):
+                    loss = f.cross_entropy(model(tx).flatten(0, 1), ty.flatten())
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                if step % 20 == 0 or step == steps - 1:
+                    found.append(loss.item())
+        print(f"losses: {variant:9s} {' '.join(f'{v:.4f}' for v in found)}", flush=True)
+        del model, optimizer, loss
 
 
 def gradients(batch=16):

@@ -178,7 +178,7 @@ def test_a_running_value_does_not_grow() -> None:
     held = {"state": state}
 
     def step(i: int) -> Any:
-        held["state"] = (held["state"] * 0.9 + i % 3).tanh()
+        held["state"] = (held["state"] * 0.9 + i % 2).tanh()
         total.add_(held["state"])
         if i % 10 == 9:
             held["state"].tolist()

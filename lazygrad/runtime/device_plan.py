@@ -64,7 +64,8 @@ class DevicePlan:
                 if self.graph is None:  # else they say what the graph reads, which may be replayed later
                     self.captured_inputs = [_address(a) for a in inputs]
                 return self.run_launches(inputs, settings)
-            if self.graph is None or not self.has_current_arena() or not self.can_replay(inputs) or not self.free_outputs(inputs):
+            captured = self.graph is not None and self.has_current_arena()
+            if not (captured and self.can_replay(inputs) and self.free_outputs(inputs)):
                 self.capture(inputs, settings, stream)
             return self.replay(inputs, stream)
 
