@@ -378,6 +378,56 @@ def gradients(batch=16):
         print(f"gradients: after step {step}, difference over the step's length: {worst}", flush=True)
 
 
+def relative(mine, other):
+    """|mine - other| / |other| of a lazygrad and a torch tensor."""
+    a = mine.detach().float().cpu().numpy().astype(np.float64)
+    b = other.detach().double().cpu().numpy()
+    return np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-30)
+
+
+def parts(scale=3):
+    """Attention, the loss over the whole vocabulary, layer norm and GELU on values far from those of a fresh model,
+    forward and gradients, beside torch in float32 on the same bfloat16 inputs."""
+    rng = np.random.default_rng(0)
+
+    def both(*shape, spread=1.0):
+        value = torch.from_numpy((rng.standard_normal(shape) * spread).astype(np.float32)).bfloat16().float()
+        mine = lg.from_numpy(value.numpy()).to("cuda").to(lg.bfloat16).detach().requires_grad_()
+        return mine, value.cuda().requires_grad_()
+
+    def compare(name, mine, other, *pairs):
+        g = torch.from_numpy(rng.standard_normal(tuple(other.shape)).astype(np.float32)).bfloat16().float()
+        mine.backward(lg.from_numpy(g.numpy()).to("cuda").to(mine.dtype))
+        other.backward(g.cuda())
+        found = [relative(mine, other)] + [relative(a.grad, b.grad) for a, b in pairs]
+        print(f"parts: {name}: forward {found[0]:.1e}, gradients {' '.join(f'{e:.1e}' for e in found[1:])}", flush=True)
+
+    q, k, v = (both(4, 12, 1024, 64, spread=scale**0.5) for _ in range(3))
+    compare(
+        "attention",
+        F.scaled_dot_product_attention(q[0], k[0], v[0], is_causal=True),
+        torch.nn.functional.scaled_dot_product_attention(q[1], k[1], v[1], is_causal=True),
+        q, k, v,
+    )  # fmt: skip
+    logits = both(2048, 50304, spread=scale)
+    ids = rng.integers(0, 50257, 2048)
+    compare(
+        "cross-entropy",
+        F.cross_entropy(logits[0].float(), lg.from_numpy(ids).to("cuda")),
+        torch.nn.functional.cross_entropy(logits[1], torch.from_numpy(ids).cuda()),
+        logits,
+    )
+    x, w, b = both(8192, 768, spread=scale), both(768), both(768)
+    compare("layer norm", F.layer_norm(x[0], (768,), w[0], b[0]),
+            torch.nn.functional.layer_norm(x[1], (768,), w[1], b[1]), x, w, b)  # fmt: skip
+    x = both(4096, 3072, spread=scale)
+    compare("gelu", F.gelu(x[0], approximate="tanh"), torch.nn.functional.gelu(x[1], approximate="tanh"), x)
+    x, w, b = both(8192, 768), both(3072, 768, spread=0.05), both(3072)
+    compare("linear", F.linear(x[0], w[0], b[0]), torch.nn.functional.linear(x[1], w[1], b[1]), x, w, b)
+    compare("linear+gelu", F.gelu(F.linear(x[0], w[0], b[0]), approximate="tanh"),
+            torch.nn.functional.gelu(torch.nn.functional.linear(x[1], w[1], b[1]), approximate="tanh"))  # fmt: skip
+
+
 def embedding(count=32768, rows=50304, width=768):
     """The gradient of an embedding against NumPy, for uniform, Zipf-like and equal ids, run three times each."""
     rng = np.random.default_rng(0)
