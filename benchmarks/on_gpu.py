@@ -334,7 +334,7 @@ def losses(steps=200, batch=32, *variants):
         del model, optimizer, loss
 
 
-def gradients(batch=16):
+def gradients(batch=8):
     """Every parameter's gradient of one GPT-2 124M step beside torch's, from the same weights: the worst first."""
     import gpt2_model
 
@@ -359,7 +359,7 @@ def gradients(batch=16):
         print(f"gradients: {error:.2e}  {name}")
     # the same gradients, now through optimizers that update in place
     optimizers = [lg.optim.AdamW(a.parameters(), lr=1e-3), torch.optim.AdamW(b.parameters(), lr=1e-3)]
-    for step in range(4):
+    for step in range(8):
         before = {n: q.detach().clone() for n, q in b.named_parameters()}
         for lib, m, o, f in ((lg, a, optimizers[0], F), (torch, b, optimizers[1], torch.nn.functional)):
             o.zero_grad()
@@ -369,12 +369,13 @@ def gradients(batch=16):
             loss.backward()
             o.step()
             o.zero_grad()
-        rows = []
+        kinds: dict[str, list[float]] = {}
         for (name, p), (_, q) in zip(a.named_parameters(), b.named_parameters(), strict=True):
             mine = p.detach().cpu().numpy().astype(np.float64)
             other, old = q.detach().cpu().double().numpy(), before[name].cpu().double().numpy()
-            rows.append((np.linalg.norm(mine - other) / np.linalg.norm(other - old), name))
-        worst = ", ".join(f"{e:.2e} {n}" for e, n in sorted(rows, reverse=True)[:6])
+            kind = ".".join(w for w in name.split(".") if not w.isdigit())
+            kinds.setdefault(kind, []).append(np.linalg.norm(mine - other) / np.linalg.norm(other - old))
+        worst = ", ".join(f"{max(e):.2f} {n.removeprefix('transformer.')}" for n, e in kinds.items())
         print(f"gradients: after step {step}, difference over the step's length: {worst}", flush=True)
 
 

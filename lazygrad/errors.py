@@ -29,7 +29,7 @@ class _Names(dict[str, str]):
     def __missing__(self, qualified: str) -> str:
         outermost = qualified.split(".", 1)[0]
         plain = outermost in self.generic or outermost.startswith(("_", "<"))
-        found = self[qualified] = "" if plain else self.name or outermost.lower()
+        found = self[qualified] = "" if plain else self.name or outermost.lower().rstrip("_")
         return found
 
 

@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lazygrad.codegen.kernel import Kernel
+from lazygrad.codegen.naming import BACKWARD
 from lazygrad.config import Settings
-from lazygrad.errors import show_line, user_line
+from lazygrad.errors import Line, show_line, user_line
 from lazygrad.inspect.cost import Cost, cost_of
 from lazygrad.inspect.source import kernel_text, tiling
 from lazygrad.inspect.style import bytes_text, coloured, counted, figures, say, seconds_text
@@ -116,7 +117,7 @@ class Timetable:
             return
         self.total += seconds
         self.count += 1
-        where = step.node.where if isinstance(step, OpStep) else step.where
+        where = step.node.where if isinstance(step, OpStep) else _where(step)
         line = f"  {name:<{NAME_WIDTH}} {seconds_text(seconds):>9}  {_rates(cost_of(step, self.plan), seconds):<28}"
         say(f"{coloured(line, 'kernel')}  {show_line(where)}".rstrip())
 
@@ -141,6 +142,11 @@ def choice_name(choice: Choice, step: KernelStep) -> str:
     if isinstance(choice, Kernel):
         return choice.name
     return f"{kernel_of(step).name} by cuBLAS" + (" and a kernel" if isinstance(choice, ProductThenKernel) else "")
+
+
+def _where(step: KernelStep) -> Line:
+    """The user's line: of the forward pass where a kernel also stores what only the backward pass asks for."""
+    return next((n.where for n, _ in reversed(step.stored) if n.where[2] != BACKWARD), step.where)
 
 
 def _rates(cost: Cost, seconds: float) -> str:
@@ -206,7 +212,8 @@ def tuned(step: KernelStep, milliseconds: Sequence[float], best: int, settings: 
         return
     say(f"  tuned: {name}")
     for i, (choice, time) in enumerate(zip(step.choices, milliseconds, strict=False)):
-        how = tiling(choice) if isinstance(choice, Kernel) else "cuBLAS"
+        after = getattr(choice, "kernel", None)  # of a library product that a kernel finishes
+        how = tiling(choice) if isinstance(choice, Kernel) else "cuBLAS, then a kernel" if after else "cuBLAS"
         say(f"    {'->' if i == best else '  '} {seconds_text(time / 1e3):>9}  {how}")
 
 
