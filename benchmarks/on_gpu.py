@@ -302,7 +302,7 @@ def one_step(batch=2, steps=2):
 def losses(steps=200, batch=32, *variants):
     """GPT-2 124M in bfloat16 from torch's initial weights, on the same data as torch: the loss every 20 steps.
 
-    Variants: lazygrad, launches (lazygrad without captured graphs), torch, torch32 (in float32).
+    Variants: lazygrad, launches (without captured graphs), untuned (first guesses), torch; with 32, in float32.
     """
     import gpt2_model
 
@@ -319,11 +319,11 @@ def losses(steps=200, batch=32, *variants):
         model = model.to("cuda")
         optimizer = lib.optim.AdamW(model.parameters(), lr=6e-4, betas=(0.9, 0.95))
         found = []
-        with lg.config(graphs=variant != "launches"):
+        with lg.config(graphs=variant != "launches", autotune=variant != "untuned"):
             for step in range(steps):
                 optimizer.param_groups[0]["lr"] = 6e-4 * min(1, (step + 1) / 20)
                 tx, ty = (lib.from_numpy(v).to("cuda") for v in data[step % len(data)])
-                with lib.autocast("cuda", dtype=lib.bfloat16, enabled=variant != "torch32"):
+                with lib.autocast("cuda", dtype=lib.bfloat16, enabled="32" not in variant):
                     loss = f.cross_entropy(model(tx).flatten(0, 1), ty.flatten())
                 loss.backward()
                 optimizer.step()
