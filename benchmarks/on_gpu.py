@@ -316,7 +316,7 @@ def losses(steps=200, batch=32, *variants):
     text = np.frombuffer("\n".join(topics[k] for k in sorted(topics)).encode(), np.uint8).astype(np.int64)
     rng = np.random.default_rng(0)
     starts = [rng.integers(0, len(text) - 1025, batch) for _ in range(steps)]
-    data = [(np.stack([text[a : a + 1024] for a in row]), np.stack([text[a + 1 : a + 1025] for a in row])) for row in starts]
+    data = [tuple(np.stack([text[a + d : a + d + 1024] for a in row]) for d in (0, 1)) for row in starts]
     for variant in variants or ("lazygrad", "torch"):
         lib, f = (torch, torch.nn.functional) if "torch" in variant else (lg, F)
         model = (theirs.GPT2(theirs.GPT2Config(**vars(config))) if lib is torch else gpt2_model.GPT2(config))

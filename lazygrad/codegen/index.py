@@ -309,7 +309,8 @@ def divide(expr: Expr, by: int) -> tuple[Expr, Expr]:
         return whole + quotient, remainder
 
     # (b + s) // d = b // d  and  (b + s) % d = b % d + s  when 0 <= s < g, g dividing both b and d
-    for common in sorted({gcd(c, by) for _, c in expr.terms} - {1}, reverse=True):
+    shared = {gcd(c, by) for _, c in expr.terms} | {gcd(by, *(c for _, c in expr.terms))}
+    for common in sorted(shared - {1}, reverse=True):
         apart = {atom: c for atom, c in expr.terms if c % common}
         small = _sum(apart, expr.constant)
         turns = small.lower // common

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lazygrad import engine
 from lazygrad.device import Device
 from lazygrad.device import device as parse_device
 from lazygrad.dtype import DType, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
+from lazygrad.ir import op as ops
 from lazygrad.tensor.core import TensorBase, wrap
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class Conversion(TensorBase):
         node = self.node
         moved = build.cast(node, dtype or node.dtype)
         moved = build.copy(moved, device or node.device)
+        if moved.op is ops.COPY and moved.src[0].computed is not None and not moved.needs_grad:
+            engine.realize([moved])  # a batch that is there already starts on its way now, beside what the device does
         return self if moved is node and not copy else wrap(moved)  # type: ignore[return-value]
 
     def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
