@@ -114,7 +114,10 @@ def split_reduction(node: Node, target: Target) -> Node:
     if not domain.reduced or domain.reduced.count(True) != 1 or domain.reduction < 2 * ROWS_EACH:
         return node
     trailing = domain.reduced[-1]
-    busy = PROGRAMS_EACH * target.multiprocessors
+    # rows are walked best by one program each, so that what follows them stays in their kernel: two programs a
+    # multiprocessor are enough of them. One sum of everything has nothing to stay with.
+    each = 2 if trailing and domain.kept > 1 else PROGRAMS_EACH
+    busy = each * target.multiprocessors
     if trailing and domain.reduction < SPLIT_FROM:
         return node
     programs = domain.kept if trailing else -(-domain.kept // 64)
