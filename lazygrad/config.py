@@ -20,7 +20,7 @@ MOST_DEBUG = 5
 
 @dataclass(frozen=True)
 class Settings:
-    """The value of every setting. Fields named in `JOINS_KEYS` change what is generated."""
+    """The value of every setting."""
 
     debug: int = 0
     """0 silent; 1 plans and cache hits; 2 a line per kernel; 3 fusion and tiling reasons; 4 source; 5 IR."""
@@ -46,7 +46,6 @@ class Settings:
         return Path(self.cache_dir).expanduser() if self.cache_dir else Path.home() / ".cache" / "lazygrad"
 
 
-JOINS_KEYS = ("backend", "fuse", "check")
 
 
 def _parse(said: str, kind: str, text: str) -> Any:
