@@ -262,6 +262,23 @@ def pad(node: Node, widths: Sequence[tuple[int, int]], fill: Scalar = 0) -> Node
     return _move(ops.PAD, node, (widths, fill), shape)
 
 
+def dilate(node: Node, steps: Shape) -> Node:
+    """step - 1 zeros between neighbours along the trailing dimensions, one step for each."""
+    for i, step in enumerate(steps):
+        axis = node.ndim - len(steps) + i
+        shape = node.shape
+        if step == 1 or shape[axis] <= 1:
+            continue
+        split = reshape(node, (*shape[: axis + 1], 1, *shape[axis + 1 :]))
+        widths = [(0, 0)] * split.ndim
+        widths[axis + 1] = (0, step - 1)
+        long = (*shape[:axis], shape[axis] * step, *shape[axis + 1 :])
+        merged = reshape(pad(split, widths), long)
+        stop = (shape[axis] - 1) * step + 1
+        node = slice_(merged, [(0, stop if j == axis else n, 1) for j, n in enumerate(long)])
+    return node
+
+
 def flip(node: Node, axes: Sequence[int]) -> Node:
     axes = tuple(sorted(axes))
     return _move(ops.FLIP, node, axes, node.shape) if axes else node

@@ -18,6 +18,7 @@ from lazygrad.ir.build import (
     cast,
     concat,
     const,
+    dilate,
     dot,
     expand,
     flip,
@@ -78,23 +79,6 @@ def taps(node: Node, kernel: Shape, stride: Shape, dilation: Shape, first: int) 
             bounds[first + i] = (p * d, p * d + (c - 1) * s + 1, s)
         found.append(slice_(node, bounds))
     return found
-
-
-def dilate(node: Node, steps: Shape) -> Node:
-    """steps - 1 zeros between neighbours along the trailing dimensions."""
-    for i, step in enumerate(steps):
-        axis = node.ndim - len(steps) + i
-        shape = node.shape
-        if step == 1 or shape[axis] <= 1:
-            continue
-        split = reshape(node, (*shape[: axis + 1], 1, *shape[axis + 1 :]))
-        widths = [(0, 0)] * split.ndim
-        widths[axis + 1] = (0, step - 1)
-        long = (*shape[:axis], shape[axis] * step, *shape[axis + 1 :])
-        merged = reshape(pad(split, widths), long)
-        kept = (shape[axis] - 1) * step + 1
-        node = slice_(merged, [(0, kept if j == axis else n, 1) for j, n in enumerate(long)])
-    return node
 
 
 def _channels_last(node: Node) -> Node:

@@ -148,24 +148,8 @@ def _unexpand(g: Node, out: Node, a: Node) -> Node:
 
 
 def _unslice(g: Node, out: Node, a: Node) -> Node:
-    g = dilate(g, tuple(step for _, _, step in out.arg))
+    g = build.dilate(g, tuple(step for _, _, step in out.arg))
     return build.pad(g, [(start, n - stop) for n, (start, stop, _) in zip(a.shape, out.arg, strict=True)])
-
-
-def dilate(g: Node, steps: Shape) -> Node:
-    """step - 1 zeros between neighbours: each element becomes the head of a row of `step`."""
-    for axis, step in enumerate(steps):
-        if step == 1:
-            continue
-        shape = g.shape
-        split = build.reshape(g, (*shape[: axis + 1], 1, *shape[axis + 1 :]))
-        widths = [(0, 0)] * split.ndim
-        widths[axis + 1] = (0, step - 1)
-        long = (*shape[:axis], shape[axis] * step, *shape[axis + 1 :])
-        merged = build.reshape(build.pad(split, widths), long)
-        stop = (shape[axis] - 1) * step + 1
-        g = build.slice_(merged, [(0, stop if i == axis else n, 1) for i, n in enumerate(long)])
-    return g
 
 
 def _unpad(g: Node, out: Node, a: Node) -> Node:

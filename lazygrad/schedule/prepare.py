@@ -136,24 +136,10 @@ def _in_parts(node: Node, dims: tuple[int, ...], axis: int, parts: int) -> Node:
     missing = each * parts - dims[axis]
     if missing:
         widths = [(0, missing if i == axis else 0) for i in range(len(dims))]
-        flat = build.pad(flat, widths, _neutral(node))
+        flat = build.pad(flat, widths, identity(node.op, node.dtype))
     split = build.reshape(flat, (*dims[:axis], parts, each, *dims[axis + 1 :]))
     partial = build.reduce(node.op, split, (axis + 1,))
     partial.where = node.where
     whole = build.reduce(node.op, partial, (axis,))
     whole.where = node.where
     return build.reshape(whole, node.shape)
-
-
-def _neutral(node: Node) -> bool | int | float:
-    if node.op is ops.SUM:
-        return 0
-    if node.op is ops.PROD:
-        return 1
-    dtype = node.dtype
-    if dtype.is_floating_point:
-        return float("-inf") if node.op is ops.MAX else float("inf")
-    if dtype.category == 0:
-        return node.op is ops.MIN
-    bits = dtype.itemsize * 8 - dtype.signed
-    return 2**bits - 1 if node.op is ops.MIN else (-(2**bits) if dtype.signed else 0)

@@ -8,7 +8,6 @@ from itertools import accumulate
 from lazygrad.dtype import bool_
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
-from lazygrad.ir.grad import dilate
 from lazygrad.ir.node import Node
 from lazygrad.shape import Shape
 
@@ -37,7 +36,7 @@ def embed(base: Node, value: Node, bounds: Bounds) -> Node:
     widths = [(start, n - stop) for n, stop, (start, _, _) in zip(base.shape, last, bounds, strict=True)]
 
     def spread(node: Node) -> Node:
-        return build.pad(dilate(node, tuple(step for _, _, step in bounds)), widths)
+        return build.pad(build.dilate(node, tuple(step for _, _, step in bounds)), widths)
 
     inside = build.const(True, bool_, base.device, value.shape)
     return build.where(spread(inside), spread(value), base)
