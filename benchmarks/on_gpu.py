@@ -490,6 +490,38 @@ def checks():
     pytest.main(["-q", "-p", "no:cacheprovider", "-x", str(folder / "tests" / "gpu")])
 
 
+def example(steps=60):
+    """examples/gpt2.py as a user runs it: trained, resumed from its checkpoint, evaluated, sampled from; and a small
+    one with every kernel checked, and told at level 2."""
+    script = str(ROOT / "examples" / "gpt2.py")
+
+    def gpt2(*words, **settings):
+        start = time.perf_counter()
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **settings}
+        done = subprocess.run(
+            [sys.executable, script, *words],
+            env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        lines = [line.rpartition("\r")[2] for line in done.stdout.split("\n")]
+        shown = lines if len(lines) < 60 else [*lines[:25], "[...]", *lines[-34:]]
+        print(f"example: {' '.join(words)} {settings or ''}: exit {done.returncode},", end=" ")
+        print(f"{time.perf_counter() - start:.1f} s", *shown, sep="\n  ", flush=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        large = ("--model", "gpt2", "--batch", "32", "--dtype", "bfloat16", "--out", folder)
+        half = str(steps // 2)
+        gpt2(*large, "--steps", str(steps), "--checkpoint-every", half, "--eval-every", half, "--tokens", "100")
+        gpt2(*large, "--steps", str(steps + 10), "--resume", "--eval-every", half, "--tokens", "20")
+        gpt2(*large, "--eval-only")
+        gpt2(*large, "--sample", "The ", "--tokens", "200")
+    for dtype in ("float32", "bfloat16"):
+        with tempfile.TemporaryDirectory() as folder:
+            small = ("--model", "nano", "--steps", "6", "--dtype", dtype, "--out", folder, "--tokens", "5")
+            gpt2(*small, LAZYGRAD_CHECK="1")
+    with tempfile.TemporaryDirectory() as folder:
+        gpt2("--model", "nano", "--steps", "4", "--out", folder, "--tokens", "5", LAZYGRAD_DEBUG="2")
+
+
 def kernels():
     """The time of every step of the largest plan, on its own."""
     largest = max((c for c in engine._plans.values() if c.on_device), key=lambda c: len(c.plan.steps))

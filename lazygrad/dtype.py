@@ -8,7 +8,7 @@ outrank 0-d tensors, which outrank Python numbers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -26,10 +26,10 @@ class DType:
     signed: bool
     numpy: Any
     triton: str
+    is_floating_point: bool = field(init=False)  # an attribute: every node that is made asks
 
-    @property
-    def is_floating_point(self) -> bool:
-        return self.category == 2
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_floating_point", self.category == 2)
 
     @property
     def is_integer(self) -> bool:

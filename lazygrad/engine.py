@@ -38,7 +38,8 @@ sys.setrecursionlimit(max(sys.getrecursionlimit(), 20000))  # lowering pulls thr
 
 SMALL = 256  # bytes below which an update in place costs more thought than a new buffer: counters, random states
 OBJECTS_A_NODE = 20  # containers that come and go with a node, generously: tuples, weak references, tensors
-EXPENSIVE = (Kind.REDUCE, Kind.CONTRACT, Kind.ATTENTION, Kind.SCAN, Kind.LIBRARY)
+_COSTLY_KINDS = (Kind.REDUCE, Kind.CONTRACT, Kind.ATTENTION, Kind.SCAN, Kind.LIBRARY)
+EXPENSIVE = frozenset(op for op in ops.OPS.values() if op.kind in _COSTLY_KINDS or op is ops.PHILOX)
 
 
 @dataclass
@@ -64,19 +65,20 @@ def realize(
     """
     updates = updates or {}
     constants = [constant_buffer(r) for r in roots]
-    order = uncomputed(roots)
-    if realize_sources(order, roots):
-        order = uncomputed(roots)
+    present: set[Node] = set()
+    order = uncomputed(roots, present)
+    stale = realize_sources(order, roots)
     pending = [r for r, c in zip(roots, constants, strict=True) if c is None and known(r) is None]
     pending = list(dict.fromkeys(pending))
     if pending:
-        order = uncomputed(pending) if len(pending) < len(roots) else order
-    if pending:
         settings = current()
-        lost = losing_their_source(order, held, updates)
+        if stale or len(pending) < len(roots):
+            present = set()
+            order = uncomputed(pending, present)
+        lost = losing_their_source(present, held, updates)
         if lost:
             pending += lost
-            order = uncomputed(pending)
+            order += uncomputed(lost, present)
         structure = structure_of([*pending, *worth_keeping(order, pending, held)], order)
         target = target_for(structure, settings)
         compiled = compiled_plan(structure, target, settings)
@@ -155,16 +157,18 @@ def worth_keeping(order: list[Node], roots: Sequence[Node], held: Collection[Nod
     for node in order:
         if node.computed is not None:
             continue
-        if node.op.kind in EXPENSIVE or node.op is ops.PHILOX or not costly.isdisjoint(node.src):
+        if node.op in EXPENSIVE or not costly.isdisjoint(node.src):
             costly.add(node)
             if node in held and node not in asked:
                 kept.append(node)
     return kept
 
 
-def losing_their_source(order: list[Node], held: Collection[Node], updates: Mapping[Node, Buffer]) -> list[Node]:
-    """Nodes that somebody holds and that read memory about to be overwritten: they are computed before."""
-    present = set(order)
+def losing_their_source(
+    present: set[Node], held: Collection[Node], updates: Mapping[Node, Buffer]
+) -> list[Node]:
+    """Nodes that somebody holds, not among those `present` in the plan, that read memory which it overwrites:
+    they are computed before."""
     apart = [n for n in held if n not in present and n.computed is None]
     if not apart or not updates:
         return []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from lazygrad.device import Device
@@ -34,6 +35,14 @@ def const(value: Scalar, dtype: DType, device: Device, shape: Shape = ()) -> Nod
         value = math.nan if value != value else value
     else:
         value = bool(value) if dtype is bool_ else _wrapped(int(value), dtype)
+    if value == 0:  # 0.0 and -0.0 are one key of a table
+        return expand(make(ops.CONST, (), value, dtype, (), device), shape)
+    return _constant(value, dtype, device, shape)
+
+
+@lru_cache(maxsize=4096)
+def _constant(value: Scalar, dtype: DType, device: Device, shape: Shape) -> Node:
+    """Formulas name the same few numbers for every parameter and step."""
     return expand(make(ops.CONST, (), value, dtype, (), device), shape)
 
 
@@ -65,26 +74,34 @@ def constant_value(node: Node) -> Scalar | None:
 def pointwise(op: Op, *src: Node, arg: Any = None) -> Node:
     """An elementwise op over broadcast sources. RuntimeError for shapes or devices that don't go together."""
     first = src[0]
-    shape = first.shape
-    for other in src[1:]:
-        if other.shape != shape and other.shape:
-            shape = _broadcast_shapes(op, src) if shape else other.shape
-    for other in src[1:]:
-        if other.device is not first.device and other.device != first.device:
+    shape, device = first.shape, first.device
+    for other in src:
+        if other.shape != shape or other.device is not device:
+            src, shape = _joined(op, src)
+            break
+    if op is ops.CAST or op is ops.BITCAST:
+        return first if arg is first.dtype else make(op, src, arg, arg, shape, device)
+    values = src[1:] if op is ops.WHERE else src
+    dtype = values[0].dtype
+    for value in values:
+        if value.dtype is not dtype:
+            raise TypeError(at_user_line(f"{op.name}: dtypes differ: {', '.join(v.dtype.name for v in values)}"))
+    assert op.result is not None
+    return make(op, src, arg, op.result(tuple([s.dtype for s in src])), shape, src[0].device)
+
+
+def _joined(op: Op, src: tuple[Node, ...]) -> tuple[tuple[Node, ...], Shape]:
+    """The sources on one device, expanded to the shape they broadcast to; and that shape."""
+    device = src[0].device
+    for other in src:
+        if other.device is not device and other.device != device:
             src = _same_device(op, src)
             break
-    operands = tuple(expand(s, shape) for s in src)
-    values = operands[1:] if op is ops.WHERE else operands
-    if op is ops.CAST or op is ops.BITCAST:
-        dtype = arg
-        if dtype is first.dtype:
-            return first
-    else:
-        if any(v.dtype is not values[0].dtype for v in values):
-            raise TypeError(at_user_line(f"{op.name}: dtypes differ: {', '.join(v.dtype.name for v in values)}"))
-        assert op.result is not None
-        dtype = op.result(tuple(v.dtype for v in operands))
-    return make(op, operands, arg, dtype, shape, src[0].device)
+    shape = src[0].shape
+    for other in src:
+        if other.shape != shape and other.shape:
+            shape = _broadcast_shapes(op, src) if shape else other.shape
+    return tuple([s if s.shape == shape else expand(s, shape) for s in src]), shape
 
 
 def _broadcast_shapes(op: Op, src: tuple[Node, ...]) -> Shape:
@@ -223,7 +240,7 @@ def expand(node: Node, shape: Shape) -> Node:
     if shape == node.shape:
         return node
     lead = len(shape) - node.ndim
-    if lead < 0 or any(old not in (1, new) for old, new in zip(node.shape, shape[lead:], strict=True)):
+    if node.shape and (lead < 0 or any(old not in (1, new) for old, new in zip(node.shape, shape[lead:], strict=True))):
         raise RuntimeError(at_user_line(f"expand: shape {list(node.shape)} does not broadcast to {list(shape)}"))
     if node.op is ops.EXPAND:
         return expand(node.src[0], shape)

@@ -60,16 +60,19 @@ _sweep_at = [1 << 16]
 
 def make(op: Op, src: tuple[Node, ...], arg: Any, dtype: DType, shape: Shape, device: Device) -> Node:
     """The node with this meaning: an existing one where there is one. Unchecked; see ir/build.py."""
-    if op is ops.CONST:  # 0.0 == -0.0 and 1 == True, so a constant is told apart by its text
-        key: Any = (op, repr(arg), dtype, device)
-    elif len(src) == 1:
-        key = (op, id(src[0]), arg, dtype, shape)
-    elif len(src) == 2:
+    sources = len(src)
+    if sources == 1:
+        key: Any = (op, id(src[0]), arg, dtype, shape)
+    elif sources == 2:
         key = (op, id(src[0]), id(src[1]), arg, dtype, shape)
+    elif sources:  # devices are the sources', or the argument's
+        key = (op, *map(id, src), arg, dtype, shape)
+    elif op is ops.CONST:  # 0.0 == -0.0 and 1 == True, so a constant is told apart by its text
+        key = (op, repr(arg), dtype, device)
     elif op is ops.BUFFER:  # by id too: the table must not keep memory alive
         key = (op, id(arg), dtype, shape)
     else:
-        key = (op, tuple([id(s) for s in src]), arg, dtype, shape, device)
+        key = (op, arg, dtype, shape, device)
     entry = _made.get(key)
     node = None if entry is None else entry()
     if node is None:
@@ -96,8 +99,9 @@ def _any_needs_grad(src: tuple[Node, ...]) -> bool:
 
 def live_nodes() -> int:
     """How many nodes exist: what the tests of leaks look at. Sweeps the entries of those that don't."""
-    for key in [k for k, entry in list(_made.items()) if entry() is None]:
-        del _made[key]
+    live = {key: entry for key, entry in list(_made.items()) if entry() is not None}
+    _made.clear()
+    _made.update(live)
     _sweep_at[0] = max(1 << 16, 2 * len(_made))
     return len(_made)
 
@@ -120,14 +124,17 @@ def toposort(roots: Iterable[Node], stop: Callable[[Node], bool] | None = None) 
                 continue
             ready.append(node)
             stack.append(None)
-            stack.extend(node.src[::-1])
+            for source in node.src[::-1]:
+                if source not in done:
+                    stack.append(source)
     return order
 
 
-def uncomputed(roots: Iterable[Node]) -> list[Node]:
-    """toposort, not looking behind what has been computed: what a realization walks."""
+def uncomputed(roots: Iterable[Node], done: set[Node] | None = None) -> list[Node]:
+    """toposort, not looking behind what has been computed: what a realization walks. Leaves out what an earlier
+    walk has `done`, and adds to that."""
     order: list[Node] = []
-    done: set[Node] = set()
+    done = set() if done is None else done
     stack: list[Node | None] = [*roots]
     stack.reverse()
     ready: list[Node] = []
@@ -142,7 +149,9 @@ def uncomputed(roots: Iterable[Node]) -> list[Node]:
                 continue
             ready.append(node)
             stack.append(None)
-            stack.extend(node.src[::-1])
+            for source in node.src[::-1]:
+                if source not in done:
+                    stack.append(source)
     return order
 
 

@@ -50,7 +50,7 @@ def structure_of(roots: Sequence[Node], order: list[Node]) -> Structure:
     row_of_slot: list[int] = []
     rows: list[Any] = []
     for node in order:
-        op = node.op
+        op, src = node.op, node.src
         if node.computed is not None:
             slot = slot_of_buffer.setdefault(id(node.computed), len(leaves))
             slots[node] = slot
@@ -61,13 +61,17 @@ def structure_of(roots: Sequence[Node], order: list[Node]) -> Structure:
             number[node] = row_of_slot[slot]
             continue
         if op.kind is Kind.MARKER:
-            number[node] = number[node.src[0]]
+            number[node] = number[src[0]]
             continue
         number[node] = len(rows)
-        if op is ops.CONST:
+        if len(src) == 1:
+            rows.append((op, node.arg, node.dtype, number[src[0]]))
+        elif len(src) == 2:
+            rows.append((op, node.arg, node.dtype, number[src[0]], number[src[1]]))
+        elif op is ops.CONST:
             rows.append((op, repr(node.arg), node.dtype, node.device))
         else:
-            rows.append((op, node.arg, node.dtype, *[number[s] for s in node.src]))
+            rows.append((op, node.arg, node.dtype, *[number[s] for s in src]))
     key = (tuple(rows), tuple([number[r] for r in roots]))
     return Structure(key, leaves, order, tuple(roots), slots)
 
