@@ -100,7 +100,7 @@ def parse(arguments: Sequence[str] | None) -> dict[str, Any]:
     add("--dtype", choices=["float32", "bfloat16"], help="of the arithmetic (float32)")
     add("--device", help="auto, cpu, cuda, cuda:1 ... (auto)")
     add("--seed", type=int, help="of weights, data and sampling (1337)")
-    add("--compile", action="store_true", help="trace the step once and replay it")
+    add("--compile", action="store_true", help="compute each step at its end, as one plan")
     add("--log-every", type=positive, help="steps between two looks at the loss (10)")
     add("--eval-every", type=positive, help="steps between validations")
     add("--eval-batches", type=positive, help="batches in a validation (8)")
