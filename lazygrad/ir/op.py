@@ -25,6 +25,7 @@ from lazygrad.ir import special as numpy_special
 class Kind(enum.Enum):
     SOURCE = "source"  # buffers, constants, iota: no operands
     MARKER = "marker"  # the value of its source, with something to say to autograd
+    APPLY = "apply"  # a result of a formula; expanded before anything is computed
     POINTWISE = "pointwise"
     MOVEMENT = "movement"  # the same elements elsewhere; composed into index expressions, never a kernel
     REDUCE = "reduce"
@@ -94,6 +95,8 @@ IOTA = _op("IOTA", Kind.SOURCE, 0, lambda xp, n: xp.arange(n))  # arg: length; 0
 
 LEAF = _op("LEAF", Kind.MARKER, 1, lambda xp, arg, a: a, _first)  # arg: the leaf's number
 DETACH = _op("DETACH", Kind.MARKER, 1, lambda xp, arg, a: a, _first)
+
+APPLY = _op("APPLY", Kind.APPLY, -1, None)  # src: a formula's operands; arg: an ir/formula.py Result
 
 # -- pointwise ----------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from lazygrad.dtype import bool_
 from lazygrad.errors import GraphError
 from lazygrad.ir import attention, build
 from lazygrad.ir import op as ops
+from lazygrad.ir.formula import expanded
 from lazygrad.ir.node import Node, toposort
 from lazygrad.ir.op import Kind, Op
 from lazygrad.ir.print import graph_text, shape_text
@@ -120,6 +121,7 @@ INFER: dict[Op | Kind, Callable[[Node], Node]] = {
     ops.CONST: lambda n: build.const(n.arg, n.dtype, n.device),
     ops.IOTA: lambda n: build.iota(n.arg, n.device),
     Kind.MARKER: lambda n: n.src[0],
+    Kind.APPLY: lambda n: expanded(n.arg, n.src, n.where, {}),
     Kind.POINTWISE: lambda n: build.pointwise(n.op, *n.src, arg=n.arg),
     ops.RESHAPE: lambda n: build.reshape(n.src[0], n.arg),
     ops.PERMUTE: lambda n: build.permute(n.src[0], n.arg),

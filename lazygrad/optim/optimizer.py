@@ -18,7 +18,9 @@ from lazygrad.device import Device
 from lazygrad.dtype import DType, float32
 from lazygrad.errors import at_user_line, one_line
 from lazygrad.ir import build
+from lazygrad.ir.formula import Formula
 from lazygrad.ir.node import Node
+from lazygrad.optim.common import is_zero
 from lazygrad.optim.memory import filled, settle
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.core import TensorBase, flush, grad_mode, wrap
@@ -26,6 +28,7 @@ from lazygrad.tensor.creation import from_array
 
 Group = dict[str, Any]
 State = dict[str, Node]
+CHANGING = object()  # stands for an option whose number must not become part of a graph
 REQUIRED: Any = object()  # the default of an option that every group must give
 
 
@@ -50,6 +53,55 @@ class Scalars:
         return held[1]
 
 
+class Fixed:
+    """The options of a group that an update may take for constants, and a key that tells them from others."""
+
+    def __init__(self, group: Group, known: Iterable[str], changing: Sequence[str]) -> None:
+        self.options = {name: group[name] for name in known}
+        for name in changing:
+            if not is_zero(group[name]):
+                self.options[name] = CHANGING
+        if "betas" in group:
+            self.options["betas"] = (CHANGING, *group["betas"][1:])
+        self.key = tuple([(name, _spelled(value)) for name, value in self.options.items()])
+
+
+def _spelled(value: Any) -> Any:
+    """An option as part of a key: numbers by their digits, for 0.0 == -0.0 and 1 == True; others by what they are."""
+    if isinstance(value, (tuple, list)):
+        return tuple([_spelled(v) for v in value])
+    return repr(value) if isinstance(value, (bool, int, float, str)) else id(value)
+
+
+class Rule:
+    """An optimizer's update as a formula over (parameter, gradient, running values, shared scalars)."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        options: Group,
+        moments: Sequence[str],
+        scalars: Sequence[str],
+        dtype: DType,
+        operands: Sequence[Node],
+    ) -> None:
+        self.options = options  # what a key names by identity must live as long as the key
+        self.written: tuple[str, ...] = ()
+
+        def update(p: Node, g: Node, *rest: Node) -> list[Node]:
+            before = {name: build.cast(n, dtype) for name, n in zip(moments, rest, strict=False)}
+            scalar = dict(zip(scalars, rest[len(moments) :], strict=True))
+            grad = build.cast(g, dtype)
+            if options.get("maximize"):
+                grad = build.neg(grad)
+            value, after = optimizer.update(options, scalar, build.cast(p, dtype), grad, before)
+            self.written = tuple(after)
+            kept = dict(zip(moments, rest, strict=False))
+            return [build.cast(value, p.dtype), *[build.cast(n, kept[name].dtype) for name, n in after.items()]]
+
+        self.formula = Formula(type(optimizer).__name__.lower(), update, operands)
+
+
 class Optimizer:
     """Base class. A subclass gives `moments` and `update`, and where it needs them `changing` and
     `prepare`."""
@@ -70,6 +122,7 @@ class Optimizer:
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[Group] = []
         self._scalars: dict[int, Scalars] = {}
+        self._rules: dict[Any, Rule] = {}
         self._skip: Node | None = None
         self._step_hooks: dict[str, list[Callable[..., Any]]] = {"pre": [], "post": []}
         groups = list(params)
@@ -87,12 +140,20 @@ class Optimizer:
         """What a running value is filled with at first."""
         return 0.0
 
+    def own_options(self, group: Group, parameter: Any) -> Group:
+        """Further options for `update`, of this parameter at this step alone."""
+        return {}
+
     def prepare(self, group: Group, scalar: State, step: Node | None) -> State:
         """0-d values that all parameters of a group share, from its `changing` options and the step count."""
         return scalar
 
     def update(self, group: Group, scalar: State, p: Node, g: Node, state: State) -> tuple[Node, State]:
-        """The new parameter and the new running values, all in the compute dtype."""
+        """The new parameter and the new running values, all in the compute dtype.
+
+        A function of its arguments alone: it is traced once for all parameters of a kind. Options that change
+        are there as 0-d Nodes only; in `group` they are CHANGING, or 0 where they are.
+        """
         raise NotImplementedError
 
     # -- groups
@@ -151,6 +212,7 @@ class Optimizer:
     def _step_group(self, group: Group) -> None:
         ready = [p for p in group["params"] if p._grad is not None]
         self._make_state(ready, group)
+        fixed = Fixed(group, self.defaults, self.changing)
         for together in self._stepping_together(ready):
             tensors = {name: self.state[together[0]][name] for name in self._shared}
             if "step" in tensors:
@@ -170,21 +232,24 @@ class Optimizer:
                     changing = self._changing(group, node.device, dtype)
                     scalar = prepared[key] = self.prepare(group, changing | local, local.get("step"))
                     after = after or scalar
-                self._step_one(group, scalar, parameter, node, dtype)
+                self._step_one(group, scalar, fixed, parameter, node, dtype)
             for name in self.counted:
                 self._replace(tensors[name], build.cast(after[f"next_{name}"], float32))
 
-    def _step_one(self, group: Group, scalar: State, parameter: Any, node: Node, dtype: DType) -> None:
+    def _step_one(self, group: Group, scalar: State, fixed: Fixed, parameter: Any, node: Node, dtype: DType) -> None:
         state = self.state[parameter]
         names = self.moments(group)
-        grad = build.cast(build.detach(parameter._grad.node), dtype)
-        if group.get("maximize"):
-            grad = build.neg(grad)
-        before = {name: build.cast(state[name].node, dtype) for name in names}
-        value, after = self.update(group, scalar, build.cast(node, dtype), grad, before)
-        for name, new in after.items():
-            self._replace(state[name], build.cast(new, state[name].dtype))
-        self._replace(parameter, build.cast(value, node.dtype))
+        grad = build.detach(parameter._grad.node)
+        operands = (node, grad, *[state[name].node for name in names], *scalar.values())
+        own = self.own_options(group, parameter)
+        key = (fixed.key, *own.items(), names, *scalar, *[o.dtype for o in operands], node.shape, node.device)
+        rule = self._rules.get(key)
+        if rule is None:
+            rule = self._rules[key] = Rule(self, fixed.options | own, names, tuple(scalar), dtype, operands)
+        value, *after = rule.formula(*operands)
+        for name, new in zip(rule.written, after, strict=True):
+            self._replace(state[name], new)
+        self._replace(parameter, value)
 
     def _replace(self, tensor: Any, value: Node) -> None:
         """Write in place; the old value stays where this step is skipped."""
@@ -307,7 +372,7 @@ class Optimizer:
                 state[name] = together[name]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_scalars": {}, "_skip": None}
+        return {**self.__dict__, "_scalars": {}, "_rules": {}, "_skip": None}
 
     def __repr__(self) -> str:
         rows = [type(self).__name__ + " ("]

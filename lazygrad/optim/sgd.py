@@ -65,11 +65,11 @@ class SGD(Optimizer):
     def moments(self, group: Group) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] != 0 else ()
 
-    def _step_one(self, group: Group, scalar: State, parameter: Any, node: Node, dtype: Any) -> None:
+    def own_options(self, group: Group, parameter: Any) -> Group:
         # the first sum is the gradient itself: only with dampening is that not what zeros give
         first = group["dampening"] != 0 and id(parameter) not in self._started
         self._started.add(id(parameter))
-        super()._step_one({**group, "first": first}, scalar, parameter, node, dtype)
+        return {"first": first}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
@@ -117,7 +117,7 @@ class Lion(Optimizer):
 class Rprop(Optimizer):
     """Riedmiller & Braun 1993: step sizes grow while the gradient keeps its sign, shrink where it flips."""
 
-    changing = ()
+    changing = ("lr",)
 
     def __init__(
         self,

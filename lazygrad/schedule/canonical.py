@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lazygrad.ir import op as ops
+from lazygrad.ir.formula import Expansions, expanded
 from lazygrad.ir.node import Node, make
 from lazygrad.ir.op import Kind
 
@@ -77,14 +78,18 @@ def structure_of(roots: Sequence[Node], order: list[Node]) -> Structure:
 
 
 def canonical_graph(structure: Structure) -> list[Node]:
-    """The roots over slots instead of buffers, without markers."""
+    """The roots over slots instead of buffers, without markers, formulas written out."""
     twin: dict[Node, Node] = {}
+    expansions: Expansions = {}
     for node in structure.order:
         slot = structure.slots.get(node)
         if slot is not None:
             made = make(ops.BUFFER, (), Slot(slot), node.dtype, node.shape, node.device)
         elif node.op.kind is Kind.MARKER:
             twin[node] = twin[node.src[0]]
+            continue
+        elif node.op is ops.APPLY:
+            twin[node] = expanded(node.arg, tuple([twin[s] for s in node.src]), node.where, expansions)
             continue
         else:
             made = make(node.op, tuple(twin[s] for s in node.src), node.arg, node.dtype, node.shape, node.device)

@@ -164,7 +164,7 @@ AFTER_AUTOGRAD = {ops.PLACE, ops.SEGMENT}  # what a schedule makes of other ops
 def test_every_cell_is_filled(op: Op) -> None:
     """Kind, meaning, gradient and spelling: what one op has, all have, or say why not."""
     assert OPS[op.name] is op and isinstance(op.kind, Kind)
-    assert op.ref is not None or op in DECOMPOSITIONS or op.kind in (Kind.SOURCE, Kind.TRANSFER)
+    assert op.ref is not None or op in DECOMPOSITIONS or op.kind in (Kind.SOURCE, Kind.TRANSFER, Kind.APPLY)
     if op.kind is Kind.POINTWISE:
         assert (op in SPELLINGS) != (op in BY_LIBRARY), "spelled for Triton, or run by the library: one of them"
         assert (op in POINTWISE) != (op in ELSEWHERE), "has a row in this test"
@@ -178,7 +178,7 @@ def test_every_cell_is_filled(op: Op) -> None:
 
 
 def _is_differentiable(op: Op) -> bool:
-    if op.kind is Kind.SOURCE or op in INTEGER_ONLY or op in AFTER_AUTOGRAD:
+    if op.kind in (Kind.SOURCE, Kind.APPLY) or op in INTEGER_ONLY or op in AFTER_AUTOGRAD:
         return False
     if op.result is None:
         return True
