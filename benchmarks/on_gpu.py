@@ -9,12 +9,14 @@ its traceback and the next goes on. fusion and steps write $OUT/speed.json and s
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -34,6 +36,7 @@ from benchmarks.support import batches, gpt2_step, prepared, synchronize, torch,
 from benchmarks.timing import lazygrad_device_seconds, torch_device_seconds, wall_seconds  # noqa: E402
 from lazygrad import engine  # noqa: E402
 from lazygrad.nn import functional as F  # noqa: E402
+from tests.programs import harness  # noqa: E402
 
 
 def smoke():
@@ -533,6 +536,27 @@ def kernels():
         together.setdefault(text, []).append(seconds)
     for text, times in sorted(together.items(), key=lambda entry: -sum(entry[1])):
         print(f"{sum(times) * 1e3:8.3f} ms  {len(times):3d} x {times[0] * 1e3:7.3f}  {text}")
+
+
+def programs(*names):
+    """tests/programs with torch, through Triton and through CuPy, all on the GPU: how far the losses are apart."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    for name in names or harness.PROGRAMS:
+        expected = []
+        for variant in ("torch", "triton", "cupy"):
+            library, backend = ("torch", "auto") if variant == "torch" else ("lazygrad", variant)
+            start = time.perf_counter()
+            try:
+                with lg.config(backend=backend), redirect_stdout(io.StringIO()):
+                    losses = harness.run(name, library, "cuda")
+            except Exception:
+                traceback.print_exc()
+                print(f"programs: {name}: {variant} failed", flush=True)
+                continue
+            expected = expected or losses
+            worst = max(harness.differences(losses, expected))
+            seconds = time.perf_counter() - start
+            print(f"programs: {name}: {variant} {seconds:.1f} s, losses within {worst:.1e} of torch's", flush=True)
 
 
 def main(names):

@@ -2,8 +2,25 @@
 
 from math import e, inf, nan, pi
 
-from lazygrad import linalg
+from lazygrad import absent as _absent
+from lazygrad import autograd, func, linalg
+from lazygrad.absent import (
+    complex,
+    istft,
+    polar,
+    quantize_per_channel,
+    quantize_per_tensor,
+    sparse_bsc_tensor,
+    sparse_bsr_tensor,
+    sparse_coo_tensor,
+    sparse_csc_tensor,
+    sparse_csr_tensor,
+    stft,
+    view_as_complex,
+    view_as_real,
+)
 from lazygrad.config import config
+from lazygrad.device import get_default_device, set_default_device
 from lazygrad.dtype import (
     bfloat16,
     float16,
@@ -23,11 +40,13 @@ from lazygrad.dtype import int16 as short
 from lazygrad.dtype import int32 as int
 from lazygrad.dtype import int64 as long
 from lazygrad.dtype import promote as promote_types
+from lazygrad.errors import OutOfMemoryError
+from lazygrad.func import vmap
 from lazygrad.functions import *
-from lazygrad.linalg import cholesky, det, qr, slogdet, svd
-from lazygrad.linalg import inv as inverse
-from lazygrad.linalg import pinv as pinverse
-from lazygrad.tensor import Tensor, autograd
+from lazygrad.memory_layout import *
+from lazygrad.random import default_generator
+from lazygrad.settings import *
+from lazygrad.tensor import Tensor
 from lazygrad.tensor.assembly import (
     block_diag,
     cartesian_prod,
@@ -43,8 +62,7 @@ from lazygrad.tensor.assembly import (
 from lazygrad.tensor.assembly import cat as concat
 from lazygrad.tensor.assembly import cat as concatenate
 from lazygrad.tensor.assembly import vstack as row_stack
-from lazygrad.tensor.autocast import autocast, is_autocast_enabled
-from lazygrad.tensor.autograd import enable_grad, inference_mode, no_grad, set_grad_enabled
+from lazygrad.tensor.autocast import autocast, get_autocast_dtype, is_autocast_enabled
 from lazygrad.tensor.broadcasting import (
     atleast_1d,
     atleast_2d,
@@ -71,6 +89,7 @@ from lazygrad.tensor.creation import (
 )
 from lazygrad.tensor.einsum import einsum
 from lazygrad.tensor.elementwise import where
+from lazygrad.tensor.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from lazygrad.tensor.interop import from_dlpack, is_tensor, set_printoptions
 from lazygrad.tensor.legacy import (
     BFloat16Tensor,
@@ -83,9 +102,22 @@ from lazygrad.tensor.legacy import (
     IntTensor,
     LongTensor,
     ShortTensor,
+    set_default_tensor_type,
 )
 from lazygrad.tensor.limits import finfo, iinfo
 from lazygrad.tensor.linalg import chain_matmul, tensordot
+from lazygrad.tensor.others import (
+    binomial,
+    frombuffer,
+    imag,
+    is_inference_mode_enabled,
+    nonzero_static,
+    range,
+    real,
+    scalar_tensor,
+    typename,
+    unravel_index,
+)
 from lazygrad.tensor.promote import can_cast, get_default_dtype, result_type, set_default_dtype
 from lazygrad.tensor.random import (
     Generator,
@@ -109,8 +141,6 @@ from lazygrad.tensor.sampling import (
 from lazygrad.tensor.sequences import (
     arange,
     eye,
-    hamming_window,
-    hann_window,
     linspace,
     logspace,
     tril_indices,
@@ -121,10 +151,47 @@ from lazygrad.tensor.size import Size
 from lazygrad.tensor.sort import bucketize, searchsorted
 from lazygrad.tensor.special import float_power, isin, polygamma, xlogy
 from lazygrad.tensor.special import power as pow
+from lazygrad.tensor.windows import bartlett_window, blackman_window, hamming_window, hann_window, kaiser_window
 
 # Last: these names are also modules, which everything above asks for as `from lazygrad import dtype`.
 from lazygrad.device import Device as device  # isort: skip
 from lazygrad.dtype import DType as dtype  # isort: skip
-from lazygrad import amp, cuda, nn, optim  # isort: skip
+from lazygrad import _dynamo, _inductor, amp, backends, compiler, cuda, distributed, distributions  # isort: skip
+from lazygrad import multiprocessing, nn, optim, random, special, testing, utils, version  # isort: skip
+from lazygrad.version import __version__  # isort: skip
 from lazygrad.compile import compile  # isort: skip
+from lazygrad.nn.functional import (  # isort: skip  - those whose arguments torch orders alike in both places
+    adaptive_avg_pool1d,
+    adaptive_max_pool1d,
+    alpha_dropout,
+    avg_pool1d,
+    bilinear,
+    celu,
+    channel_shuffle,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    cosine_similarity,
+    dropout,
+    group_norm,
+    hardshrink,
+    layer_norm,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+    pairwise_distance,
+    pdist,
+    pixel_shuffle,
+    pixel_unshuffle,
+    prelu,
+    rms_norm,
+    rrelu,
+    selu,
+    threshold,
+)
 from lazygrad.io import load, save  # isort: skip
+
+__getattr__ = _absent.missing

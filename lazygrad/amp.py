@@ -10,6 +10,7 @@ from typing import Any
 
 from lazygrad.device import Device
 from lazygrad.dtype import float32, int32
+from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
@@ -35,6 +36,10 @@ class GradScaler:
         growth_interval: int = 2000,
         enabled: bool = True,
     ) -> None:
+        if enabled and growth_factor <= 1.0:
+            raise AssertionError(at_user_line("The growth factor must be > 1.0."))
+        if enabled and backoff_factor >= 1.0:
+            raise AssertionError(at_user_line("The backoff factor must be < 1.0."))
         self._device = device
         self._enabled = enabled
         self._growth_factor = growth_factor
@@ -44,6 +49,8 @@ class GradScaler:
         self._init_growth = 0
         self._scale: Tensor | None = None
         self._tracker: Tensor | None = None
+        self._unscaled: set[int] = set()  # optimizers whose gradients have been divided since the last update()
+        self._stepped: set[int] = set()
         self._found: dict[int, Node] = {}  # by optimizer: 0-d bool, whether its gradients overflowed
 
     def _start(self, where: Device) -> None:
@@ -65,15 +72,20 @@ class GradScaler:
         """Divide the optimizer's gradients by the scale, and note whether any is infinite or NaN."""
         if not self._enabled:
             return
-        if id(optimizer) in self._found:
+        if id(optimizer) in self._stepped:
+            raise RuntimeError(at_user_line("unscale_() is being called after step()."))
+        if id(optimizer) in self._unscaled:
             raise RuntimeError(
-                "unscale_() has already been called on this optimizer since the last update()."
+                at_user_line("unscale_() has already been called on this optimizer since the last update().")
             )
+        if self._scale is None:
+            raise AssertionError(
+                at_user_line("Attempted unscale_ but _scale is None: scaler.scale(loss) comes first in an iteration.")
+            )
+        self._unscaled.add(id(optimizer))
         grads: list[Any] = [p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
         if not grads:
-            raise AssertionError("No inf checks were recorded for this optimizer.")
-        self._start(grads[0].device)
-        assert self._scale is not None
+            return
         inverse = build.pointwise(ops.RECIPROCAL, self._scale.node)
         found: Node | None = None
         with grad_mode(False):
@@ -94,8 +106,13 @@ class GradScaler:
         """optimizer.step(), without effect on parameters and state where a gradient overflowed."""
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
-        if id(optimizer) not in self._found:
+        if id(optimizer) in self._stepped:
+            raise RuntimeError(at_user_line("step() has already been called since the last update()."))
+        if id(optimizer) not in self._unscaled:
             self.unscale_(optimizer)
+        if id(optimizer) not in self._found:
+            raise AssertionError(at_user_line("No inf checks were recorded for this optimizer."))
+        self._stepped.add(id(optimizer))
         return optimizer.step(*args, **kwargs, skip=self._found[id(optimizer)])
 
     def update(self, new_scale: Any = None) -> None:
@@ -103,18 +120,19 @@ class GradScaler:
         if not self._enabled:
             return
         if self._scale is None or self._tracker is None:
-            raise AssertionError("Attempted update but _scale is None.")
+            raise AssertionError(at_user_line("Attempted update but _scale is None."))
         with grad_mode(False):
             if new_scale is not None:
                 self._scale.fill_(float(new_scale))
             else:
                 self._adjust()
         self._found = {}
+        self._unscaled, self._stepped = set(), set()
 
     def _adjust(self) -> None:
         assert self._scale is not None and self._tracker is not None
         if not self._found:
-            raise AssertionError("No inf checks were recorded prior to update.")
+            raise AssertionError(at_user_line("No inf checks were recorded prior to update."))
         overflowed: Node | None = None
         for found in self._found.values():
             overflowed = found if overflowed is None else build.pointwise(ops.OR, overflowed, found)

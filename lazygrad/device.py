@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +36,29 @@ class Device:
     def __repr__(self) -> str:
         return f"device(type='{self.type}'" + (f", index={self.index})" if self.type != "cpu" else ")")
 
+    # -- `with device("cuda"):` is where tensors are made that name no device
+    def __enter__(self) -> Device:
+        _defaults.set((*_defaults.get(), self))
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        _defaults.set(_defaults.get()[:-1])
+
 
 CPU = Device("cpu")
+
+# the one that set_default_device() chose, then one for each `with` block
+_defaults: ContextVar[tuple[Device, ...]] = ContextVar("lazygrad_default_devices", default=(CPU,))
+
+
+def get_default_device() -> Device:
+    """Where tensors are made that name no device."""
+    return _defaults.get()[-1]
+
+
+def set_default_device(spec: Any) -> None:
+    """Choose where tensors are made that name no device; None is the CPU again."""
+    _defaults.set((*_defaults.get()[:-1], CPU if spec is None else device(spec)))
 
 
 def device(spec: Any, index: int | None = None) -> Device:

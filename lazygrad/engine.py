@@ -141,6 +141,8 @@ def computed_there(copy: Node) -> Node | None:
     for node in order:
         if node.computed is not None:
             twin[node] = build.copy(node, copy.device)
+        elif node.op.kind is Kind.MARKER:
+            twin[node] = twin[node.src[0]]
         else:
             twin[node] = make(node.op, tuple(twin[s] for s in node.src), node.arg, node.dtype, node.shape, copy.device)
             twin[node].where = node.where
@@ -176,6 +178,8 @@ def losing_their_source(
     found = []
     for node in apart:
         below = toposort([node], stop=lambda n: n.computed is not None or n in updates)
+        if any(n.op is ops.EXAMPLE for n in below):  # what somebody kept of a function under vmap has no value
+            continue
         if any(id(n.computed) in overwritten for n in below if n not in updates):
             found.append(node)
     return found
@@ -233,7 +237,7 @@ def compile_plan(roots: list[Node], leaves: list[Node], target: Target, settings
     if not target.generates_kernels:
         return plan_op_by_op(passed("decompose", decompose(roots), settings), leaves)
     roots = passed("prepare", simplify(prepare(roots, target)), settings)
-    return plan_kernels(roots, leaves, partition(roots, settings.fuse), target, settings.fuse)
+    return plan_kernels(roots, leaves, partition(roots, target, settings.fuse), target, settings.fuse)
 
 
 def passed(stage: str, roots: list[Node], settings: Settings) -> list[Node]:

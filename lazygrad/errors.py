@@ -57,6 +57,16 @@ def one_line(name: str = "") -> Iterator[None]:
         _pinned.reset(token)
 
 
+@contextmanager
+def users_own_lines() -> Iterator[None]:
+    """Inside one_line: the user's own code runs again, and what it makes belongs to its own lines."""
+    token = _pinned.set(None)
+    try:
+        yield
+    finally:
+        _pinned.reset(token)
+
+
 def user_line() -> Line:
     """(file, line, name) of the innermost caller outside lazygrad itself, and the composite in between."""
     pinned = _pinned.get()

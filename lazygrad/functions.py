@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lazygrad.tensor import Tensor
 
 # pointwise
@@ -12,6 +14,7 @@ acosh = Tensor.acosh
 add = Tensor.add
 addcdiv = Tensor.addcdiv
 addcmul = Tensor.addcmul
+angle = Tensor.angle
 arccos = Tensor.acos
 arccosh = Tensor.acosh
 arcsin = Tensor.asin
@@ -35,6 +38,8 @@ clamp = Tensor.clamp
 clamp_max = Tensor.clamp_max
 clamp_min = Tensor.clamp_min
 clip = Tensor.clip
+conj = Tensor.conj
+conj_physical = Tensor.conj_physical
 copysign = Tensor.copysign
 cos = Tensor.cos
 cosh = Tensor.cosh
@@ -55,10 +60,13 @@ fmax = Tensor.fmax
 fmin = Tensor.fmin
 fmod = Tensor.fmod
 frac = Tensor.frac
+frexp = Tensor.frexp
 gcd = Tensor.gcd
 heaviside = Tensor.heaviside
 hypot = Tensor.hypot
+i0 = Tensor.i0
 lcm = Tensor.lcm
+ldexp = Tensor.ldexp
 lerp = Tensor.lerp
 lgamma = Tensor.lgamma
 log = Tensor.log
@@ -81,6 +89,7 @@ mvlgamma = Tensor.mvlgamma
 nan_to_num = Tensor.nan_to_num
 neg = Tensor.neg
 negative = Tensor.neg
+nextafter = Tensor.nextafter
 positive = Tensor.positive
 rad2deg = Tensor.rad2deg
 reciprocal = Tensor.reciprocal
@@ -167,12 +176,17 @@ argsort = Tensor.argsort
 bincount = Tensor.bincount
 corrcoef = Tensor.corrcoef
 cov = Tensor.cov
+cumulative_trapezoid = Tensor.cumulative_trapezoid
+gradient = Tensor.gradient
 histc = Tensor.histc
+histogram = Tensor.histogram
 kthvalue = Tensor.kthvalue
 msort = Tensor.msort
+renorm = Tensor.renorm
 sort = Tensor.sort
 topk = Tensor.topk
 trapezoid = Tensor.trapezoid
+trapz = Tensor.trapezoid
 unique = Tensor.unique
 unique_consecutive = Tensor.unique_consecutive
 
@@ -188,18 +202,31 @@ cdist = Tensor.cdist
 cross = Tensor.cross
 dot = Tensor.dot
 ger = Tensor.ger
+cholesky = Tensor.cholesky
+cholesky_inverse = Tensor.cholesky_inverse
+cholesky_solve = Tensor.cholesky_solve
+det = Tensor.det
 inner = Tensor.inner
+inverse = Tensor.inverse
 kron = Tensor.kron
+logdet = Tensor.logdet
 matmul = Tensor.matmul
+matrix_exp = Tensor.matrix_exp
 matrix_power = Tensor.matrix_power
 mm = Tensor.mm
 mv = Tensor.mv
 outer = Tensor.outer
+pinverse = Tensor.pinverse
+qr = Tensor.qr
+slogdet = Tensor.slogdet
+svd = Tensor.svd
 trace = Tensor.trace
 vdot = Tensor.vdot
 
 # shape
 broadcast_to = Tensor.broadcast_to
+as_strided = Tensor.as_strided
+as_strided_scatter = Tensor.as_strided_scatter
 chunk = Tensor.chunk
 clone = Tensor.clone
 detach = Tensor.detach
@@ -207,11 +234,11 @@ diag = Tensor.diag
 diag_embed = Tensor.diag_embed
 diagflat = Tensor.diagflat
 diagonal = Tensor.diagonal
-expand_copy = Tensor.expand
 flatten = Tensor.flatten
 flip = Tensor.flip
 fliplr = Tensor.fliplr
 flipud = Tensor.flipud
+dsplit = Tensor.dsplit
 hsplit = Tensor.hsplit
 moveaxis = Tensor.moveaxis
 movedim = Tensor.movedim
@@ -252,6 +279,7 @@ index_reduce = Tensor.index_reduce
 index_select = Tensor.index_select
 masked_scatter = Tensor.masked_scatter
 masked_select = Tensor.masked_select
+put = Tensor.put
 nonzero = Tensor.nonzero
 scatter = Tensor.scatter
 scatter_add = Tensor.scatter_add
@@ -266,10 +294,47 @@ multinomial = Tensor.multinomial
 
 # about a tensor
 is_complex = Tensor.is_complex
+get_device = Tensor.get_device
+is_conj = Tensor.is_conj
+is_inference = Tensor.is_inference
+is_neg = Tensor.is_neg
+resolve_conj = Tensor.resolve_conj
+resolve_neg = Tensor.resolve_neg
 is_floating_point = Tensor.is_floating_point
 is_nonzero = Tensor.is_nonzero
 is_signed = Tensor.is_signed
 is_same_size = Tensor.is_same_size
 
-# in place
-relu_ = Tensor.relu_  # type: ignore[attr-defined]
+# in place: torch's functions of one tensor that also write to it
+IN_PLACE = (
+    "abs acos acosh addmv arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil clamp clamp_max "
+    "clamp_min clip cos cosh deg2rad detach erf erfc exp exp2 expm1 fill fix floor frac gcd i0 index_put lcm ldexp log "
+    "log10 log1p log2 logit nan_to_num neg negative rad2deg reciprocal relu round rsqrt sigmoid sin sinc sinh sqrt "
+    "square tan tanh trunc xlogy zero "
+)
+for _name in IN_PLACE.split():
+    globals()[_name + "_"] = getattr(Tensor, _name + "_")
+
+
+# torch's twins of views that share no memory
+def _copying(name: str) -> Any:
+    def function(input: Tensor, *args: Any, **kwargs: Any) -> Any:
+        view = getattr(input, name)(*args, **kwargs)
+        return tuple(v.clone() for v in view) if isinstance(view, tuple) else view.clone()
+
+    function.__name__ = function.__qualname__ = name + "_copy"
+    function.__doc__ = f"A copy of what {name}() views."
+    return function
+
+
+COPIES = (
+    "as_strided detach diagonal expand narrow permute select split split_with_sizes squeeze t transpose unbind unfold "
+    "unsqueeze view "
+)
+for _name in COPIES.split():
+    globals()[_name + "_copy"] = _copying(_name)
+
+
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor like `input` that holds one value."""
+    return input.clone().fill_(value)

@@ -229,6 +229,7 @@ def _facts(spec: AttentionSpec) -> dict[str, bool]:
         "wide": largest_buffer(spec) > INT32_ELEMENTS,
         "may_be_empty": spec.may_be_empty,
         "zero_rows": spec.may_be_empty and spec.empty_rows == "zero",
+        "nan_rows": spec.may_be_empty and spec.empty_rows == "nan",
         "stops_gradient": spec.boolean and (finite_fill or spec.empty_rows == "nan"),
     }
 

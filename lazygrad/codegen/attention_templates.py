@@ -188,6 +188,7 @@ GRAD_SCORES = """
         grad_weights = tl.where(keep, grad_weights * KEEP_SCALE, 0.0)           #? dropout
         grad_scores = weights * (grad_weights - delta{query_axis})
         grad_scores = tl.where(visible, grad_scores, 0.0)                       #? stops_gradient
+        grad_scores = tl.where({edge}, grad_scores, 0.0)                        #? edge nan_rows
 """
 
 BACKWARD_Q_WEIGHTS = """

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazygrad.codegen import index as ix
 from lazygrad.codegen.kernel import Kernel, Pointer, PointerTable
 from lazygrad.codegen.loops import INT32_ELEMENTS, pointwise_program
+from lazygrad.codegen.mask import TRUE
 from lazygrad.codegen.program import Choose, Load, Position, Program, verify
 from lazygrad.codegen.render import Text, module, shorten
 from lazygrad.ir.node import Node
@@ -30,7 +30,7 @@ def shared_text(group: Group) -> str | None:
     for statement in program.body:
         if isinstance(statement, (Position, Choose)):
             return None
-        if isinstance(statement, Load) and (statement.mask is not ix.TRUE or statement.valid):
+        if isinstance(statement, Load) and (statement.mask is not TRUE or statement.valid):
             return None
     kinds = " ".join(f"{p.name}:{p.dtype.name}" for p in program.pointers)
     aligned = group.size % 16 == 0

@@ -1,4 +1,4 @@
-"""Index arithmetic: takes ranged integer variables, returns canonical expressions and masks.
+"""Index arithmetic: takes ranged integer variables, returns canonical expressions. Masks over them: mask.py.
 
 An `Expr` is an affine combination of atoms plus a constant; an atom is a variable,
 `dividend // by` or `dividend % by` (floor semantics). A variable known to take only multiples of m
@@ -7,37 +7,57 @@ hash-consed: equal forms are one object, and `is` compares them. `_sum` makes ev
 every quotient and remainder: the laws that make composed views vanish stand there.
 
 A variable's range is a promise: lanes of a block that lie beyond it are masked, and what an
-expression is worth there is undefined (so `less(x, size)` is TRUE of a variable below size: who
-gives out lanes beyond it owes that mask). Within the range every dividend is non-negative (see
-`divide`), so truncating and floor division agree: text means the same in Python and in Triton.
+expression is worth there is undefined: who gives out lanes beyond it owes that mask. Within the
+range every dividend is non-negative (see `divide`), so truncating and floor division agree: text
+means the same in Python and in Triton.
 """
 
 from __future__ import annotations
 
 import operator
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache, reduce
-from math import gcd, lcm
+from functools import lru_cache
+from math import gcd
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 MEMO = 1 << 16  # how many results each memo table keeps
 
-OPERATORS: dict[str, Any] = {
-    "//": operator.floordiv, "%": operator.mod, "&": operator.and_, "|": operator.or_,
-    "<": operator.lt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
-}  # fmt: skip
-OPPOSITE = {
-    "<": ">=", ">=": "<", "==": "!=", "!=": "==", "&": "|", "|": "&",
-    "True": "False", "False": "True",
-}  # fmt: skip
-
-_interned: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
+interned: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
 _interning = threading.Lock()  # kernels are generated on several threads
 
 
-class Expr:
+def intern(key: tuple[Any, ...], made: Any) -> Any:
+    """Takes what was made under a key, returns the one object that there is under it."""
+    with _interning:
+        return interned.setdefault(key, made)
+
+
+class Formula(ABC):
+    """What is built of variables: an `Expr`, or a `Condition` over some (mask.py). The questions at the end of this
+    file are asked of either."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _variables(self) -> frozenset[Expr]: ...
+
+    @abstractmethod
+    def _substituted(self, values: Mapping[Expr, Expr | int]) -> Formula: ...
+
+    @abstractmethod
+    def _worth(self, values: Mapping[str, Any]) -> Any: ...
+
+    @abstractmethod
+    def _text(self, names: Mapping[str, str]) -> str: ...
+
+    def __repr__(self) -> str:
+        return render(self)
+
+
+class Expr(Formula):
     """An integer expression: immutable, canonical, compared by identity.
 
     Every value lies in [lower, upper] and is a multiple of `divisor` (0 for the constant 0).
@@ -110,15 +130,47 @@ class Expr:
     def __rmod__(self, other: int) -> Expr:
         return const(other) % self
 
-    def __repr__(self) -> str:
-        return render(self)
-
     def __reduce__(self) -> tuple[Any, ...]:
         if self.kind == "var":
             return _variable_atom, (self.label, self.lower, self.upper, self.by)
         if self.kind == "+":
-            return _from_terms, (self.terms, self.constant)
+            return from_terms, (self.terms, self.constant)
         return _division_atom, (self.kind, self.dividend, self.by)
+
+    def _variables(self) -> frozenset[Expr]:
+        if self.kind == "var":
+            return frozenset((self * self.by,))
+        if self.kind == "+":
+            return frozenset().union(*(variables(atom) for atom, _ in self.terms))
+        return variables(self.dividend)
+
+    def _substituted(self, values: Mapping[Expr, Expr | int]) -> Expr:
+        if self.kind == "var":
+            return (const(0) + values[self * self.by]) // self.by
+        if self.kind == "+":
+            atoms, coefficients = zip(*self.terms, strict=True)
+            return dot([substitute(atom, values) for atom in atoms], coefficients, self.constant)
+        quotient, remainder = divide(substitute(self.dividend, values), self.by)
+        return quotient if self.kind == "//" else remainder
+
+    def _worth(self, values: Mapping[str, Any]) -> Any:
+        if self.kind == "var":
+            return values[self.label] if self.by == 1 else values[self.label] // self.by
+        if self.kind == "+":
+            return sum((evaluate(atom, values) * c for atom, c in self.terms), start=self.constant)
+        dividend = evaluate(self.dividend, values)
+        return dividend // self.by if self.kind == "//" else dividend % self.by
+
+    def _text(self, names: Mapping[str, str]) -> str:
+        # Positive terms first, so that a sum seldom begins with a sign.
+        signed = [(c < 0, _product(atom, abs(c), names)) for atom, c in self.terms]
+        if self.constant or not signed:
+            signed.append((self.constant < 0, str(abs(self.constant))))
+        (negative, text), *others = sorted(signed, key=lambda part: part[0])
+        if negative:
+            # -x // a  would negate before it divides
+            text = f"-({text})" if "//" in text or "%" in text else f"-{text}"
+        return text + "".join(f" {'-' if minus else '+'} {part}" for minus, part in others)
 
 
 # Construction -----------------------------------------------------------------------------------
@@ -149,16 +201,16 @@ def var_range(name: str, lower: int, upper: int, multiple_of: int = 1) -> Expr:
 
 def _variable_atom(name: str, lower: int, upper: int, by: int) -> Expr:
     key = ("var", name, lower, upper, by)
-    return _interned.get(key) or _intern_atom(key, f"{name}[{lower},{upper},{by}]", lower, upper)
+    return interned.get(key) or _intern_atom(key, f"{name}[{lower},{upper},{by}]", lower, upper)
 
 
 def _division_atom(kind: str, dividend: Expr, by: int) -> Expr:
     """Takes a dividend that `divide` found irreducible, returns its quotient or remainder."""
     key = (kind, dividend, by)
-    found = _interned.get(key)
+    found = interned.get(key)
     if found is not None:
         return found
-    text = f"({_key(dividend)}){kind}{by}"
+    text = f"({key_of(dividend)}){kind}{by}"
     if kind == "//":
         return _intern_atom(key, text, dividend.lower // by, dividend.upper // by)
     return _intern_atom(key, text, 0, by - 1)
@@ -173,8 +225,7 @@ def _intern_atom(key: tuple[Any, ...], text: str, lower: int, upper: int) -> Exp
         atom.dividend = content
     atom.terms, atom.constant, atom.key = ((atom, 1),), 0, text
     atom.lower, atom.upper, atom.divisor = lower, upper, 1
-    with _interning:
-        return _interned.setdefault(key, atom)
+    return intern(key, atom)
 
 
 @lru_cache(MEMO)
@@ -183,7 +234,7 @@ def _affine(terms: tuple[tuple[Expr, int], ...], constant: int) -> Expr:
     if constant == 0 and len(terms) == 1 and terms[0][1] == 1:
         return terms[0][0]
     key = (terms, constant)
-    found = _interned.get(key)
+    found = interned.get(key)
     if found is not None:
         return found
     lower = upper = divisor = constant
@@ -195,11 +246,11 @@ def _affine(terms: tuple[tuple[Expr, int], ...], constant: int) -> Expr:
     affine = object.__new__(Expr)
     affine.kind, affine.terms, affine.constant = "+", terms, constant
     affine.lower, affine.upper, affine.divisor = lower, upper, abs(divisor)
-    with _interning:
-        return _interned.setdefault(key, affine)
+    return intern(key, affine)
 
 
-def _key(expr: Expr) -> str:
+def key_of(expr: Expr) -> str:
+    """Takes an expression, returns what orders it alike in every process."""
     return "+".join([f"{atom.key}*{c}" for atom, c in expr.terms] + [str(expr.constant)])
 
 
@@ -207,7 +258,8 @@ def _print_order(term: tuple[Expr, int]) -> tuple[int, str]:
     return -abs(term[1]), term[0].key
 
 
-def _from_terms(terms: Iterable[tuple[Expr, int]], constant: int) -> Expr:
+def from_terms(terms: Iterable[tuple[Expr, int]], constant: int) -> Expr:
+    """Takes atoms with coefficients and a constant, returns their sum."""
     return _sum(dict(terms), constant)
 
 
@@ -380,174 +432,16 @@ def dot(indices: Sequence[Expr | int], strides: Sequence[int], offset: Expr | in
     return address
 
 
-# Masks ------------------------------------------------------------------------------------------
-
-
-class Condition:
-    """A predicate over expressions. Immutable, canonical and compared by identity, as `Expr` is.
-
-    A comparison sets a sum without constant, its first coefficient positive, against an int; "&"
-    and "|" hold at least two parts. What bounds decide is TRUE or FALSE.
-    """
-
-    __slots__ = ("kind", "left", "right", "parts", "key", "__weakref__")
-
-    kind: str  # "<", ">=", "==", "!=", "&", "|", "True", "False"
-    left: Expr  # of a comparison
-    right: int  # of a comparison
-    parts: tuple[Condition, ...]  # of "&" and "|"
-    key: str  # orders parts the same way in every process
-
-    def __and__(self, other: Condition) -> Condition:
-        return all_of(self, other)
-
-    def __or__(self, other: Condition) -> Condition:
-        return any_of(self, other)
-
-    def __invert__(self) -> Condition:
-        return negate(self)
-
-    def __bool__(self) -> bool:
-        raise TypeError("a Condition is not a bool: compare it with `is TRUE` or `is FALSE`")
-
-    def __repr__(self) -> str:
-        return render(self)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _condition, (self.kind, *(self.parts or (self.left, self.right)))
-
-
-def _condition(kind: str, *content: Any) -> Condition:
-    """Takes a kind and its (left, right) or parts, already canonical, returns the condition."""
-    key = (kind, *content)
-    found = _interned.get(key)
-    if found is not None:
-        return found
-    condition = object.__new__(Condition)
-    condition.kind = kind
-    if kind in ("&", "|"):
-        condition.parts = content
-        condition.key = f"({kind.join(part.key for part in content)})"
-    else:
-        condition.parts = ()
-        condition.left, condition.right = content
-        condition.key = f"{_key(condition.left)}{kind}{condition.right}"
-    with _interning:
-        return _interned.setdefault(key, condition)
-
-
-TRUE = _condition("True", const(0), 0)
-FALSE = _condition("False", const(0), 0)
-
-
-def less(a: Expr | int, b: Expr | int) -> Condition:
-    """Takes two expressions, returns the condition a < b."""
-    return _less(*_against_constant(a, b))
-
-
-def at_least(a: Expr | int, b: Expr | int) -> Condition:
-    """Takes two expressions, returns the condition a >= b."""
-    return negate(less(a, b))
-
-
-def equal(a: Expr | int, b: Expr | int) -> Condition:
-    """Takes two expressions, returns the condition a == b."""
-    left, right = _against_constant(a, b)
-    if left.lower == left.upper == right:
-        return TRUE
-    if not left.lower <= right <= left.upper or right % (left.divisor or 1):
-        return FALSE
-    # g*x == k  when  x == k / g
-    scale = left.divisor if left.terms[0][1] > 0 else -left.divisor
-    return _condition("==", _shrink(left, scale), right // scale)
-
-
-def _against_constant(a: Expr | int, b: Expr | int) -> tuple[Expr, int]:
-    difference = const(0) + a - b
-    return difference - difference.constant, -difference.constant
-
-
-@lru_cache(MEMO)
-def _less(left: Expr, right: int) -> Condition:
-    if left.upper < right:
-        return TRUE
-    if left.lower >= right:
-        return FALSE
-    # -x < k  when not  x < 1 - k
-    if left.terms[0][1] < 0:
-        return negate(_less(-left, 1 - right))
-    # g*x + s < k  when  x <= floor((k - 1 - s) / g), if that is one number for all of s
-    for common in sorted({abs(c) for _, c in left.terms} | {left.divisor}, reverse=True):
-        if common > 1:
-            small = _sum({atom: c for atom, c in left.terms if c % common}, 0)
-            last = (right - 1 - small.lower) // common
-            if last == (right - 1 - small.upper) // common:
-                return _less(_shrink(left - small, common), last + 1)
-    # x // d < k  when  x < k*d
-    if left.kind == "//":
-        return less(left.dividend, right * left.by)
-    return _condition("<", left, right)
-
-
-def negate(condition: Condition) -> Condition:
-    """Takes a condition, returns its opposite."""
-    if condition.kind in ("&", "|"):
-        parts = sorted(map(negate, condition.parts), key=lambda part: part.key)
-        return _condition(OPPOSITE[condition.kind], *parts)
-    return _condition(OPPOSITE[condition.kind], condition.left, condition.right)
-
-
-def any_of(*conditions: Condition) -> Condition:
-    """Takes conditions, returns the one that holds where any of them does."""
-    return negate(all_of(*map(negate, conditions)))
-
-
-def all_of(*conditions: Condition) -> Condition:
-    """Takes conditions, returns the one that holds where all of them do."""
-    tightest: dict[Any, Condition] = {}
-    for condition in conditions:
-        for part in condition.parts if condition.kind == "&" else (condition,):
-            # x < a and x < b  when  x < min(a, b);  x >= a and x >= b  when  x >= max(a, b)
-            key = (part.kind, part.left) if part.kind in ("<", ">=") else part
-            known = tightest.setdefault(key, part)
-            if known is not part and (part.right < known.right) == (part.kind == "<"):
-                tightest[key] = part
-    tightest.pop(TRUE, None)
-    kept = set(tightest.values())
-    for part in tightest.values():
-        if part is FALSE or negate(part) in kept:
-            return FALSE
-        below = tightest.get(("<", part.left)) if part.kind in (">=", "==") else None
-        above = tightest.get((">=", part.left)) if part.kind == "==" else None
-        # x >= a and x < b  never, when  b <= a
-        if below is not None and part.right >= below.right:
-            return FALSE
-        if above is not None and part.right < above.right:
-            return FALSE
-        # x == a  says all that  x < b  and  x >= c  say
-        if part.kind == "==":
-            kept -= {below, above}
-    if len(kept) < 2:
-        return kept.pop() if kept else TRUE
-    return _condition("&", *sorted(kept, key=lambda part: part.key))
-
-
 # Questions --------------------------------------------------------------------------------------
 
 
-Value = TypeVar("Value", Expr, Condition)
+AnyFormula = TypeVar("AnyFormula", bound=Formula)
 
 
 @lru_cache(MEMO)
-def variables(of: Expr | Condition) -> frozenset[Expr]:
+def variables(of: Formula) -> frozenset[Expr]:
     """Takes an expression or a condition, returns the variables in it."""
-    if isinstance(of, Condition):
-        return frozenset().union(*map(variables, of.parts or (of.left,)))
-    if of.kind == "var":
-        return frozenset((of * of.by,))
-    if of.kind == "+":
-        return frozenset().union(*(variables(atom) for atom, _ in of.terms))
-    return variables(of.dividend)
+    return of._variables()
 
 
 def stride_of(expr: Expr, variable: Expr) -> int | None:
@@ -562,81 +456,30 @@ def stride_of(expr: Expr, variable: Expr) -> int | None:
     return stride
 
 
-def substitute(of: Value, values: Mapping[Expr, Expr | int]) -> Value:
+def contiguous_along(expr: Expr, variable: Expr) -> bool:
+    """Whether the expression steps by one with the variable, at least over runs of it: x % 64, 5 - x."""
+    return any(
+        abs(coefficient) == 1 and (atom is variable or (atom.kind == "%" and atom.dividend is variable))
+        for atom, coefficient in expr.terms
+    )
+
+
+def substitute(of: AnyFormula, values: Mapping[Expr, Expr | int]) -> AnyFormula:
     """Takes an expression or a condition, returns it with variables replaced, canonical again."""
-    if not variables(of) & values.keys():
-        return of
-    if isinstance(of, Condition):
-        if of.parts:
-            join = all_of if of.kind == "&" else any_of
-            return join(*(substitute(part, values) for part in of.parts))
-        compare = less if of.kind in ("<", ">=") else equal
-        condition = compare(substitute(of.left, values), of.right)
-        return condition if of.kind in ("<", "==") else negate(condition)
-    if of.kind == "var":
-        return (const(0) + values[of * of.by]) // of.by
-    if of.kind == "+":
-        return dot(
-            [substitute(t, values) for t, _ in of.terms], [c for _, c in of.terms], of.constant
-        )
-    quotient, remainder = divide(substitute(of.dividend, values), of.by)
-    return quotient if of.kind == "//" else remainder
+    return of._substituted(values) if variables(of) & values.keys() else of  # type: ignore[return-value]
 
 
-def evaluate(of: Expr | Condition, values: Mapping[str, Any]) -> Any:
+def evaluate(of: Formula, values: Mapping[str, Any]) -> Any:
     """Takes ints or arrays by variable name, returns the int or array that `of` is worth."""
-    if isinstance(of, Condition):
-        if of.parts:
-            return reduce(OPERATORS[of.kind], [evaluate(part, values) for part in of.parts])
-        if of in (TRUE, FALSE):
-            return of is TRUE
-        return OPERATORS[of.kind](evaluate(of.left, values), of.right)
-    if of.kind == "var":
-        return values[of.label] if of.by == 1 else values[of.label] // of.by
-    if of.kind == "+":
-        return sum((evaluate(atom, values) * c for atom, c in of.terms), start=of.constant)
-    return OPERATORS[of.kind](evaluate(of.dividend, values), of.by)
+    return of._worth(values)
 
 
-# Text -------------------------------------------------------------------------------------------
-
-
-def render(of: Expr | Condition, names: Mapping[str, str] | None = None) -> str:
+def render(of: Formula, names: Mapping[str, str] | None = None) -> str:
     """Takes an expression or a condition, returns Python and Triton text with few parentheses.
 
     `names` spells variables differently; a spelling must bind as tightly as a name does.
     """
-    names = names or {}
-    if isinstance(of, Expr):
-        return _text(of.terms, of.constant, names)
-    if of.parts:
-        # comparisons bring their own parentheses
-        texts = [(render(part, names), part.parts) for part in of.parts]
-        return f" {of.kind} ".join(f"({text})" if nested else text for text, nested in texts)
-    if of in (TRUE, FALSE):
-        return of.kind
-    # u // 8 < 2  reads  u < 16  for a variable u of multiples of 8
-    multiple = lcm(*(atom.by // gcd(atom.by, c) for atom, c in of.left.terms if atom.kind == "var"))
-    # what is subtracted on the left is added on the right:  i - j < 1  reads  i <= j
-    left = [(atom, c * multiple) for atom, c in of.left.terms if c > 0]
-    right = [(atom, -c * multiple) for atom, c in of.left.terms if c < 0]
-    sign, bound = of.kind, of.right * multiple
-    if right and bound == 1 and sign in ("<", ">="):
-        sign, bound = {"<": "<=", ">=": ">"}[sign], 0
-    shift = bound if right and bound < 0 else 0
-    return f"({_text(left, -shift, names)} {sign} {_text(right, bound - shift, names)})"
-
-
-def _text(terms: Iterable[tuple[Expr, int]], constant: int, names: Mapping[str, str]) -> str:
-    # Positive terms first, so that a sum seldom begins with a sign.
-    signed = [(c < 0, _product(atom, abs(c), names)) for atom, c in terms]
-    if constant or not signed:
-        signed.append((constant < 0, str(abs(constant))))
-    (negative, text), *others = sorted(signed, key=lambda part: part[0])
-    if negative:
-        # -x // a  would negate before it divides
-        text = f"-({text})" if "//" in text or "%" in text else f"-{text}"
-    return text + "".join(f" {'-' if minus else '+'} {part}" for minus, part in others)
+    return of._text(names or {})
 
 
 def _product(atom: Expr, coefficient: int, names: Mapping[str, str]) -> str:

@@ -66,6 +66,7 @@ class Kernel:
     grid: tuple[int, int, int]
     num_warps: int = 4
     num_stages: int = 2
+    ticket: bool = False  # one more parameter, behind the others: an int32 that is 0 before and after each launch
 
     @cached_property
     def code(self) -> str:

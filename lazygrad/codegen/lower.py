@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from lazygrad.codegen import index as ix
+from lazygrad.codegen.mask import FALSE, TRUE, Condition, at_least, less
 from lazygrad.codegen.program import (
     NO_LANES,
     Choose,
@@ -52,11 +54,23 @@ class Names:
         if not seen:
             return stem
         name = f"{stem}_{seen}"
-        return name if name not in self._count else self.fresh(name)
+        if name in self._count:
+            return self.fresh(name)
+        self._count[name] = 1
+        return name
+
+
+@dataclass
+class _OpenLoop:
+    """A loop being written: its statements, and what is known only inside it."""
+
+    axis: str
+    body: list[Any]
+    known: set[Any] = field(default_factory=set)
 
 
 class Lowering:
-    """One kernel's evaluation. `scope` is where statements that vary along a looped axis go."""
+    """One kernel's evaluation. A statement goes into the innermost open loop whose axis it varies along."""
 
     def __init__(
         self,
@@ -71,27 +85,31 @@ class Lowering:
         self.given = given
         self.names = names
         self.root: list[Any] = []
-        self.scope = self.root
-        self.inner_axis: str | None = None  # the axis that self.scope loops over
+        self.loops: list[_OpenLoop] = []  # the innermost is the last
         self._memo: dict[Any, Operand] = {}
-        self._local: set[Any] = set()
         self.gathered: dict[str, int] = {}
 
     # -- scopes
     def enter_loop(self, body: list[Any], axis: str) -> None:
-        self.scope, self.inner_axis = body, axis
+        self.loops.append(_OpenLoop(axis, body))
 
     def leave_loop(self) -> None:
-        self.scope, self.inner_axis = self.root, None
-        for key in self._local:
+        for key in self.loops.pop().known:
             self._memo.pop(key, None)
-        self._local.clear()
+
+    def loop_of(self, lanes: Lanes) -> _OpenLoop | None:
+        return next((loop for loop in reversed(self.loops) if loop.axis in lanes), None)
+
+    @property
+    def here(self) -> list[Any]:
+        """Where what stands between the loops goes: behind all that is in the innermost open one."""
+        return self.loops[-1].body if self.loops else self.root
 
     def emit(self, statement: Any, lanes: Lanes) -> None:
-        inside = self.inner_axis is not None and self.inner_axis in lanes
-        (self.scope if inside else self.root).append(statement)
+        loop = self.loop_of(lanes)
+        (self.root if loop is None else loop.body).append(statement)
 
-    def lanes(self, *of: ix.Expr | ix.Condition) -> Lanes:
+    def lanes(self, *of: ix.Expr | Condition) -> Lanes:
         found: set[str] = set()
         for expression in of:
             for variable in ix.variables(expression):
@@ -103,7 +121,7 @@ class Lowering:
         return frozenset(found)
 
     # -- evaluation
-    def value(self, node: Node, index: Index, mask: ix.Condition = ix.TRUE) -> Operand:
+    def value(self, node: Node, index: Index, mask: Condition = TRUE) -> Operand:
         """The operand that holds `node` at `index`; loads happen only where `mask` holds."""
         if node.op is ops.CONST:
             return Literal(node.arg, node.dtype)
@@ -113,11 +131,12 @@ class Lowering:
             given = self.given(node, index)
             found = given if given is not None else self._evaluate(node, index, mask)
             self._memo[key] = found
-            if self.inner_axis is not None and self.inner_axis in found.lanes:
-                self._local.add(key)
+            loop = self.loop_of(found.lanes)
+            if loop is not None:
+                loop.known.add(key)
         return found
 
-    def _evaluate(self, node: Node, index: Index, mask: ix.Condition) -> Operand:
+    def _evaluate(self, node: Node, index: Index, mask: Condition) -> Operand:
         if node in self.pointers:
             return self._load(node, index, mask)
         kind = node.op.kind
@@ -140,7 +159,7 @@ class Lowering:
         self.emit(Compute(result, node.op, operands, node.arg, node.where), lanes)
         return result
 
-    def _load(self, node: Node, index: Index, mask: ix.Condition) -> Value:
+    def _load(self, node: Node, index: Index, mask: Condition) -> Value:
         address = ix.dot(index, contiguous_strides(node.shape))
         lanes = self.lanes(address, mask)
         pointer = self.pointers[node]
@@ -160,7 +179,7 @@ class Lowering:
         self.emit(Position(result, at), lanes)
         return result
 
-    def _gather(self, node: Node, index: Index, mask: ix.Condition) -> Operand:
+    def _gather(self, node: Node, index: Index, mask: Condition) -> Operand:
         data, positions = node.src
         axis, size = node.arg, node.src[0].shape[node.arg]
         at = self.value(positions, index, mask)
@@ -172,41 +191,41 @@ class Lowering:
             self.gathered[at.name] = size
         return self.value(data, (*index[:axis], chosen, *index[axis + 1 :]), mask)
 
-    def _move(self, node: Node, index: Index, mask: ix.Condition) -> Operand:
+    def _move(self, node: Node, index: Index, mask: Condition) -> Operand:
         if node.op is ops.PAD:
             return self._pad(node, index, mask)
         if node.op is ops.CONCAT:
             return self._concat(node, index, mask)
         return self.value(node.src[0], source_index(node, index), mask)
 
-    def _pad(self, node: Node, index: Index, mask: ix.Condition) -> Operand:
+    def _pad(self, node: Node, index: Index, mask: Condition) -> Operand:
         widths, fill = node.arg
-        inner, condition = [], ix.TRUE
+        inner, condition = [], TRUE
         for at, size, (before, _) in zip(index, node.src[0].shape, widths, strict=True):
             inside = at - before
-            condition &= ix.at_least(inside, 0) & ix.less(inside, size)
+            condition &= at_least(inside, 0) & less(inside, size)
             inner.append(inside)
-        if condition is ix.FALSE:
+        if condition is FALSE:
             return Literal(fill, node.dtype)
         value = self.value(node.src[0], tuple(inner), mask & condition)
         return self._choose(condition, value, Literal(fill, node.dtype), node.dtype)
 
-    def _choose(self, condition: ix.Condition, yes: Operand, no: Operand, dtype: DType) -> Operand:
-        if condition is ix.TRUE:
+    def _choose(self, condition: Condition, yes: Operand, no: Operand, dtype: DType) -> Operand:
+        if condition is TRUE:
             return yes
         lanes = self.lanes(condition) | yes.lanes | no.lanes
         result = Value(self.names.fresh("inside"), dtype, lanes)
         self.emit(Choose(result, condition, yes, no), lanes)
         return result
 
-    def _concat(self, node: Node, index: Index, mask: ix.Condition) -> Operand:
+    def _concat(self, node: Node, index: Index, mask: Condition) -> Operand:
         axis, start = node.arg, 0
-        parts: list[tuple[ix.Condition, Operand]] = []
+        parts: list[tuple[Condition, Operand]] = []
         for source in node.src:
             at = index[axis] - start
-            condition = ix.at_least(at, 0) & ix.less(at, source.shape[axis])
+            condition = at_least(at, 0) & less(at, source.shape[axis])
             start += source.shape[axis]
-            if condition is ix.FALSE:
+            if condition is FALSE:
                 continue
             inner = (*index[:axis], at, *index[axis + 1 :])
             parts.append((condition, self.value(source, inner, mask & condition)))

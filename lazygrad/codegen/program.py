@@ -7,10 +7,12 @@ that stores cover what was promised; render.py prints. No stage edits text.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 from lazygrad.codegen import index as ix
 from lazygrad.codegen.kernel import Pointer
+from lazygrad.codegen.mask import Condition
 from lazygrad.dtype import DType
 from lazygrad.errors import Line
 from lazygrad.ir.op import Op
@@ -45,7 +47,7 @@ class Load:
     result: Value
     pointer: str
     index: ix.Expr
-    mask: ix.Condition
+    mask: Condition
     valid: tuple[tuple[str, int], ...] = ()  # (value name, size): loaded indices that must lie in [0, size)
     fill: bool | int | float = 0
 
@@ -72,7 +74,7 @@ class Choose:
     """`yes` where an index condition holds, else `no` (padding, concatenation)."""
 
     result: Value
-    condition: ix.Condition
+    condition: Condition
     yes: Operand
     no: Operand
 
@@ -146,24 +148,43 @@ class Store:
 
 @dataclass(frozen=True, eq=False)
 class Loop:
-    """`axis` walks its extent block by block."""
+    """`axis` walks its extent block by block; with several `stages` the next blocks are fetched meanwhile."""
 
     axis: str
     body: list[Any] = field(default_factory=list)
+    stages: int = 1
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One block axis of a kernel. A program covers `block` of `extent`; the rest by grid or loop."""
+    """One axis of a kernel's space. A program covers `block` of `extent`; the rest by grid or loop."""
 
     name: str  # the index variable in the text
     extent: int
     block: int
     looped: bool = False
+    single: bool = False  # one element a program: a number in the text, no dimension of its blocks
 
     @property
     def overhangs(self) -> bool:
         return self.extent % self.block != 0
+
+    @property
+    def blocks(self) -> int:
+        return max(1, -(-self.extent // self.block))
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What the program that finishes last does: one of its own, called with these of the kernel's pointers."""
+
+    program: Program
+    pointers: tuple[str, ...]
+
+    @property
+    def written(self) -> set[str]:
+        pairs = zip(self.program.pointers, self.pointers, strict=True)
+        return {name for pointer, name in pairs if pointer.written}
 
 
 @dataclass
@@ -172,17 +193,35 @@ class Program:
 
     name: str
     pointers: list[Pointer]
-    axes: tuple[Axis, ...]  # the first is spread over the grid
+    axes: tuple[Axis, ...]
     body: list[Any]
     num_warps: int
     story: list[str]  # what is fused, and the user's lines: the kernel's comment
     wide_index: bool = False
+    closing: Closing | None = None
+
+    @property
+    def grid(self) -> tuple[Axis, ...]:
+        """The axes whose blocks are programs of their own; those of the last one stand next to each other."""
+        return tuple(axis for axis in self.axes if axis.blocks > 1 and not axis.looped)
+
+    @property
+    def programs(self) -> int:
+        return prod(axis.blocks for axis in self.grid)
+
+    @property
+    def takes_ticket(self) -> bool:
+        return self.closing is not None and self.programs > 1
 
 
 def verify(program: Program) -> None:
     """AssertionError for a value used before it is made or made twice, or an output never stored."""
     made: set[str] = set()
     stored: set[str] = set()
+    if program.closing is not None:
+        assert program.closing.program.programs == 1, f"{program.name}: what one program closes with takes several"
+        verify(program.closing.program)
+        stored |= program.closing.written
 
     def use(operand: Any) -> None:
         if isinstance(operand, Value):

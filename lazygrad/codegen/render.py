@@ -8,9 +8,11 @@ every op that has one as its result, exactly as the op-by-op path rounds.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from lazygrad.codegen import index as ix
+from lazygrad.codegen.mask import TRUE
 from lazygrad.codegen.program import (
     Accumulate,
     Accumulator,
@@ -37,17 +39,37 @@ from lazygrad.ir.op import Op
 
 HEADER = "import triton\nimport triton.language as tl\n"
 LIBDEVICE = "from triton.language.extra import libdevice\n"
+TICKET = "ticket_ptr"
 MAX_STORY = 24
 
 
 def render(program: Program) -> str:
     """The whole module's text."""
     verify(program)
-    body = Text(program).lines()
-    parameters = ", ".join(p.name for p in program.pointers)
-    story = "\n".join(f"    # {line}" for line in shorten(program.story))
-    function = f"@triton.jit\ndef {program.name}({parameters}):\n{story}\n" + "\n".join(body) + "\n"
-    return module(function)
+    if program.closing is None:
+        return module(function_text(program, []))
+    last = f"{program.name.removesuffix('_kernel')}_finish"
+    finish = function_text(replace(program.closing.program, name=last), [])
+    call = f"{last}({', '.join(program.closing.pointers)})"
+    ticket: tuple[str, ...] = ()
+    lines = ["tl.debug_barrier()  # all that this program stored is in memory", call]
+    if program.takes_ticket:
+        lines[1:] = [
+            "# whoever takes the last ticket finds what all the others stored",
+            f'if tl.atomic_add({TICKET}, 1, sem="acq_rel") == {program.programs - 1}:',
+            f"    tl.store({TICKET}, 0)",
+            f"    {call}",
+        ]
+        ticket = (TICKET,)
+    return module(f"{finish}\n\n{function_text(program, lines, *ticket)}")
+
+
+def function_text(program: Program, end: list[str], *more: str) -> str:
+    """A function of Triton's, with these lines at its end and these further parameters."""
+    parameters = ", ".join([*(p.name for p in program.pointers), *more])
+    story = [f"# {line}" for line in shorten(program.story)]
+    body = "\n".join(f"    {line}" for line in [*story, *Text(program).lines(), *end])
+    return f"@triton.jit\ndef {program.name}({parameters}):\n{body}\n"
 
 
 def shorten(story: list[str]) -> list[str]:
@@ -87,8 +109,8 @@ class Text:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.axes = {axis.name: axis for axis in program.axes}
-        self.order = [axis.name for axis in program.axes]
+        self.axes = {axis.name: axis for axis in program.axes if not axis.single}
+        self.order = list(self.axes)
         self.names: dict[str, str] = {}
 
     # -- shapes
@@ -109,22 +131,34 @@ class Text:
 
     # -- layout of the kernel
     def lines(self) -> list[str]:
-        out: list[str] = []
+        out = [f"{self.block(axis.name)}: tl.constexpr = {axis.block}" for axis in self.axes.values()]
+        numbers = self.block_numbers(out)
         for axis in self.program.axes:
-            out.append(f"{self.block(axis.name)}: tl.constexpr = {axis.block}")
-        first = self.program.axes[0]
-        program_id = "tl.program_id(0).to(tl.int64)" if self.program.wide_index else "tl.program_id(0)"
-        blocks = [f"{program_id} * {self.block(first.name)} + tl.arange(0, {self.block(first.name)})"]
-        out.append(f"{first.name} = {self.spread(first.name, blocks[0])}")
-        if first.overhangs:
-            out.append(f"{first.name}_inside = {first.name} < {first.extent}")
-        for axis in self.program.axes[1:]:
-            if not axis.looped:
-                out.append(f"{axis.name} = {self.spread(axis.name, f'tl.arange(0, {self.block(axis.name)})')}")
-                if axis.overhangs:
-                    out.append(f"{axis.name}_inside = {axis.name} < {axis.extent}")
+            if axis.single:
+                out.append(f"{axis.name} = {numbers[axis.name]}")
+            elif not axis.looped:
+                start = f"{numbers[axis.name]} * {self.block(axis.name)} + " if axis.name in numbers else ""
+                out += self.lanes_along(axis, start)
         self.statements(self.program.body, out)
-        return ["    " + line for line in out]
+        return out
+
+    def block_numbers(self, out: list[str]) -> dict[str, str]:
+        """For each axis of the grid, which of its blocks is this program's."""
+        grid = self.program.grid
+        program_id = "tl.program_id(0).to(tl.int64)" if self.program.wide_index else "tl.program_id(0)"
+        if len(grid) < 2:
+            return {axis.name: program_id for axis in grid}
+        out.append(f"tile = {program_id}")
+        numbers = ix.unravel(ix.var("tile", self.program.programs), [axis.blocks for axis in grid])
+        return {axis.name: ix.render(number) for axis, number in zip(grid, numbers, strict=True)}
+
+    def lanes_along(self, axis: Axis, start: str) -> list[str]:
+        """A block of the axis from `start` on, and where it may overhang the mask of what lies inside."""
+        lanes = f"tl.arange(0, {self.block(axis.name)})"
+        if self.program.wide_index:
+            lanes += ".to(tl.int64)"  # an index in int32 might overflow when it meets its stride
+        made = [f"{axis.name} = {self.spread(axis.name, start + lanes)}"]
+        return [*made, f"{axis.name}_inside = {axis.name} < {axis.extent}"] if axis.overhangs else made
 
     def statements(self, body: list[Any], out: list[str]) -> None:
         for statement in body:
@@ -136,10 +170,10 @@ class Text:
     def loop(self, loop: Loop, out: list[str]) -> None:
         axis = self.axes[loop.axis]
         block = self.block(axis.name)
-        out.append(f"for {axis.name}_start in range(0, {axis.extent}, {block}):")
-        inner = [f"{axis.name} = {self.spread(axis.name, f'{axis.name}_start + tl.arange(0, {block})')}"]
-        if axis.overhangs:
-            inner.append(f"{axis.name}_inside = {axis.name} < {axis.extent}")
+        ahead = "range" if loop.stages == 1 else "tl.range"
+        stages = "" if loop.stages == 1 else f", num_stages={loop.stages}"
+        out.append(f"for {axis.name}_start in {ahead}(0, {axis.extent}, {block}{stages}):")
+        inner = self.lanes_along(axis, f"{axis.name}_start + ")
         self.statements(loop.body, inner)
         out.extend("    " + line for line in inner)
 
@@ -175,7 +209,7 @@ class Text:
 
     def load(self, s: Load) -> str:
         terms = self.edge(s.result.lanes)
-        if s.mask is not ix.TRUE:
+        if s.mask is not TRUE:
             terms.append(ix.render(s.mask))
         terms += [f"({name} >= 0) & ({name} < {size})" for name, size in s.valid]
         address = self.address(s.index, s.result.lanes)

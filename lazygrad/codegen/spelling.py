@@ -95,6 +95,7 @@ SPELLINGS |= {
     ops.XOR: _simple("({0} ^ {1})"),
     ops.SHL: _simple("({0} << {1})"),
     ops.SHR: _simple("({0} >> {1})"),
+    ops.BARRIER: _simple("{0}"),
     ops.WHERE: _simple("tl.where({0}, {1}, {2})"),
     ops.CAST: _cast,
     ops.BITCAST: _bitcast,
@@ -115,7 +116,10 @@ SPELLINGS[ops.ROUND] = _simple("libdevice.rint({0})")
 BY_LIBRARY = {ops.DIGAMMA, ops.POLYGAMMA}
 
 # rounding to a half precision changes nothing behind these: their result is one of their operands
-EXACT = {ops.NEG, ops.ABS, ops.SIGN, ops.MAXIMUM, ops.MINIMUM, ops.WHERE, ops.FLOOR, ops.CEIL, ops.TRUNC, ops.ROUND}
+EXACT = {
+    ops.NEG, ops.ABS, ops.SIGN, ops.MAXIMUM, ops.MINIMUM, ops.WHERE, ops.FLOOR, ops.CEIL, ops.TRUNC, ops.ROUND,
+    ops.BARRIER,
+}  # fmt: skip
 
 # -- small functions a module defines when its kernel calls them --------------------------------------
 HELPERS = {

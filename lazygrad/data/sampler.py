@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from lazygrad import processes
 from lazygrad.data.seed import host_generator
 from lazygrad.tensor.random import Generator
 
@@ -145,17 +146,20 @@ class BatchSampler(Sampler[list[int]]):
 
 
 class DistributedSampler(Sampler[int]):
-    """The share of one of num_replicas processes; all shares have one length."""
+    """The share of one of num_replicas processes; all shares have one length. The process group says how many
+    there are where it isn't given."""
 
     def __init__(
         self,
         dataset: Sized,
-        num_replicas: int,
-        rank: int,
+        num_replicas: int | None = None,
+        rank: int | None = None,
         shuffle: bool = True,
         seed: int = 0,
         drop_last: bool = False,
     ) -> None:
+        num_replicas = processes.get_world_size() if num_replicas is None else num_replicas
+        rank = processes.get_rank() if rank is None else rank
         if not 0 <= rank < num_replicas:
             raise ValueError(f"Invalid rank {rank}, rank should be in the interval [0, {num_replicas - 1}]")
         self.dataset = dataset

@@ -10,7 +10,7 @@ from lazygrad.ir.print import operation_count, origin
 from lazygrad.schedule.plan import KernelStep, Plan
 
 CONSTANT = re.compile(r"^\s*(\w*BLOCK\w*|ENTRIES|GROUP_M)(?:: tl\.constexpr)? = (\d+)", re.MULTILINE)
-LOOPED = re.compile(r"^\s*for (\w+)_start in range\(0, (\d+)", re.MULTILINE)
+LOOPED = re.compile(r"^\s*for (\w+)_start in (?:tl\.)?range\(0, (\d+)", re.MULTILINE)
 
 
 def tiling(kernel: Kernel) -> str:
@@ -47,6 +47,9 @@ def launch_lines(kernel: Kernel, step: KernelStep, plan: Plan) -> list[str]:
             tensor_map = f"{list(parameter.shape)}, {list(parameter.strides)}, {list(parameter.block)}"
             lines.append(f"{name} = TensorDescriptor({at}, {tensor_map})")
         names.append(name)
+    if kernel.ticket:
+        names.append("ticket")
+        lines.append('ticket = torch.zeros(1, dtype=torch.int32, device="cuda")')
     return _commented([*lines, _call(kernel, names)])
 
 

@@ -93,13 +93,7 @@ def mask_gradient(grad: Node, out: Node, *src: Node) -> Node:
     """The vjp for an additive mask: d_scores, summed where the mask was broadcast."""
     d_scores = _score_gradient(out.arg, (*src, grad, log_sum_exp(out.arg, *src), _row_delta(grad, out)))
     mask = src[3]
-    return b.cast(_sum_to(d_scores, mask.shape), mask.dtype)
-
-
-def _sum_to(node: Node, shape: tuple[int, ...]) -> Node:
-    lead = node.ndim - len(shape)
-    axes = tuple(i for i, n in enumerate(node.shape) if i < lead or (shape[i - lead] == 1 and n != 1))
-    return b.reshape(b.reduce(ops.SUM, node, axes), shape) if axes else node
+    return b.cast(b.sum_to(d_scores, mask.shape), mask.dtype)
 
 
 # -- decompositions -----------------------------------------------------------------------------------
@@ -140,9 +134,13 @@ def _scores(arg: AttentionArg, src: tuple[Node, ...]) -> Node:
         else:
             scores = b.add(scores, b.cast(mask, scores.dtype))
     if arg.causal:
-        visible = b.pointwise(ops.LE, _positions(scores.shape, 3, q), _positions(scores.shape, 2, q))
-        scores = b.where(visible, scores, b.like(scores, -math.inf))
+        scores = b.where(_visible(scores), scores, b.like(scores, -math.inf))
     return scores
+
+
+def _visible(scores: Node) -> Node:
+    """Where a causal row sees a key: j <= i."""
+    return b.pointwise(ops.LE, _positions(scores.shape, 3, scores), _positions(scores.shape, 2, scores))
 
 
 def _kept(arg: AttentionArg, src: tuple[Node, ...], shape: tuple[int, ...]) -> Node:
@@ -234,9 +232,12 @@ def _score_gradient(arg: AttentionArg, node_src: tuple[Node, ...]) -> Node:
     v = _all_heads(_wide(src[2]), src[0].shape[1])
     d_p = _dropped(arg, src, b.dot(grad, b.transpose(v)))
     d_scores = b.mul(_probabilities(arg, src, lse), b.sub(d_p, delta))
-    if arg.masked and src[3].dtype is bool_ and math.isfinite(arg.fill):
-        # a finite fill is a constant: no gradient flows through the scores it replaced
-        return b.where(src[3], d_scores, b.like(d_scores, 0))
+    # what is filled in is a constant: no gradient flows to the score it replaced, be it of a row of NaN
+    zero = b.like(d_scores, 0)
+    if arg.masked and src[3].dtype is bool_:
+        d_scores = b.where(src[3], d_scores, zero)
+    if arg.masked and arg.causal:
+        d_scores = b.where(_visible(d_scores), d_scores, zero)
     return d_scores
 
 

@@ -192,9 +192,33 @@ def detach(node: Node) -> Node:
     return make(ops.DETACH, (node,), None, node.dtype, node.shape, node.device) if node.needs_grad else node
 
 
+def graft(value: Node, past: Node) -> Node:
+    """`value`, through which gradients flow as they flow through `past`."""
+    value = detach(value)
+    if not past.needs_grad:
+        return value
+    past = past.src[1] if past.op is ops.GRAFT else past
+    return make(ops.GRAFT, (value, past), None, value.dtype, value.shape, value.device)
+
+
 def leaf(node: Node, number: int) -> Node:
     """The same value, as the differentiable leaf of that number."""
     return make(ops.LEAF, (node,), number, node.dtype, node.shape, node.device)
+
+
+def example(batch: Node, level: int, axis: int) -> Node:
+    """Any one slice of `batch` along `axis`: what a function under the vmap of this number is given."""
+    shape = batch.shape[:axis] + batch.shape[axis + 1 :]
+    return make(ops.EXAMPLE, (batch,), (level, axis), batch.dtype, shape, batch.device)
+
+
+def barrier(node: Node, after: Node) -> Node:
+    """The same value, not computed before `after` is; what is built on it shares nothing with what is built on
+    `node`."""
+    if not after.numel:
+        return node
+    first = slice_(after, [(0, 1, 1)] * after.ndim)
+    return pointwise(ops.BARRIER, node, reshape(cast(first, node.dtype), ()))
 
 
 def copy(node: Node, device: Device) -> Node:
@@ -342,6 +366,13 @@ def reduce(op: Op, node: Node, axes: Sequence[int], keepdim: bool = True) -> Nod
     if keepdim:
         return result
     return reshape(result, tuple(n for i, n in enumerate(node.shape) if i not in axes))
+
+
+def sum_to(node: Node, shape: Shape) -> Node:
+    """Summed over what broadcasting `shape` to the node's shape repeats: the transpose of expand."""
+    lead = node.ndim - len(shape)
+    axes = tuple(i for i, n in enumerate(node.shape) if i < lead or (shape[i - lead] == 1 and n != 1))
+    return reshape(reduce(ops.SUM, node, axes), shape) if axes else reshape(node, shape)
 
 
 def dot(a: Node, b: Node) -> Node:

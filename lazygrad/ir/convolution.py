@@ -20,10 +20,12 @@ from lazygrad.ir.build import (
     const,
     dilate,
     dot,
+    equal,
     expand,
     flip,
     iota,
     less,
+    like,
     mul,
     pad,
     permute,
@@ -270,39 +272,56 @@ def _sum(parts: list[Node]) -> Node:
     return total
 
 
-def adaptive_windows(size: int, count: int) -> list[tuple[int, int]]:
-    """torch's windows: from floor(i * size / count) to ceil((i + 1) * size / count)."""
-    return [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
+def _adaptive_windows(node: Node, axis: int, count: int) -> list[Node]:
+    """`axis` as two, (windows, positions in a window): one node where all windows have one length, else one a window.
+
+    torch's windows reach from floor(i * size / count) to ceil((i + 1) * size / count).
+    """
+    size, lead, rest = node.shape[axis], node.shape[:axis], node.shape[axis + 1 :]
+    if count and size % count == 0:
+        return [reshape(node, (*lead, count, size // count, *rest))]
+    parts = []
+    for i in range(count):
+        bounds = [(0, n, 1) for n in node.shape]
+        bounds[axis] = (i * size // count, -(-(i + 1) * size // count), 1)
+        part = slice_(node, bounds)
+        parts.append(reshape(part, (*lead, 1, part.shape[axis], *rest)))
+    return parts
 
 
-def adaptive_pool(node: Node, counts: Shape, average: bool) -> Node:
-    """The mean or maximum over windows that divide each trailing dimension into `counts`, one axis at a
-    time."""
-    for i, count in enumerate(counts):
-        axis = node.ndim - len(counts) + i
-        size = node.shape[axis]
-        if size == count:
+def adaptive_average_pool(node: Node, counts: Shape) -> Node:
+    """The mean over windows that divide each trailing dimension into `counts`, one axis at a time."""
+    result = wide(node)
+    for axis, count in enumerate(counts, node.ndim - len(counts)):
+        if result.shape[axis] != count:
+            parts = _adaptive_windows(result, axis, count)
+            means = [scale(reduce(ops.SUM, p, (axis + 1,), False), 1 / p.shape[axis + 1]) for p in parts]
+            result = concat(means, axis)
+    return cast(result, node.dtype)
+
+
+def adaptive_max_pool(node: Node, counts: Shape) -> tuple[Node, Node]:
+    """(the maximum over windows that divide each trailing dimension into `counts`, its position in the flattened
+    input). The first of equals, in row-major order, wins and takes the whole gradient."""
+    first = node.ndim - len(counts)
+    sizes = node.shape[first:]
+    best, place = node, reshape(iota(math.prod(sizes), node.device), (*[1] * first, *sizes))
+    place = expand(place, node.shape)
+    # the last axis first: of equal rows the first is taken then, and in it the first column
+    for axis, count in reversed(list(enumerate(counts, first))):
+        if best.shape[axis] == count:
             continue
-        parts = []
-        windows = adaptive_windows(size, count)
-        if size % count == 0:  # windows of one length: a dimension of their own
-            split = reshape(node, (*node.shape[:axis], count, size // count, *node.shape[axis + 1 :]))
-            node = _pooled(split, axis + 1, average)
-            continue
-        for start, stop in windows:
-            bounds = [(0, n, 1) for n in node.shape]
-            bounds[axis] = (start, stop, 1)
-            part = _pooled(slice_(node, bounds), axis, average)
-            parts.append(reshape(part, (*node.shape[:axis], 1, *node.shape[axis + 1 :])))
-        node = concat(parts, axis)
-    return node
-
-
-def _pooled(node: Node, axis: int, average: bool) -> Node:
-    if not average:
-        return reduce(ops.MAX, node, (axis,), keepdim=False)
-    total = reduce(ops.SUM, wide(node), (axis,), keepdim=False)
-    return cast(scale(total, 1 / node.shape[axis]), node.dtype)
+        values: list[Node] = []
+        places: list[Node] = []
+        windows = (_adaptive_windows(n, axis, count) for n in (best, place))
+        for part, there in zip(*windows, strict=True):
+            length = part.shape[axis + 1]
+            along = reshape(iota(length, node.device), (*[1] * (axis + 1), length, *[1] * (part.ndim - axis - 2)))
+            here = equal(along, reduce(ops.ARGMAX, part, (axis + 1,)))
+            for found, source in ((values, part), (places, there)):
+                found.append(reduce(ops.SUM, where(here, source, like(source, 0)), (axis + 1,), False))
+        best, place = concat(values, axis), concat(places, axis)
+    return best, place
 
 
 # -- unfold and fold ----------------------------------------------------------------------------------

@@ -8,14 +8,14 @@ fails on some values (a product with zeros), the op is decomposed first and the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from lazygrad.errors import names_what_it_makes
-from lazygrad.ir import attention, build
+from lazygrad.errors import at_user_line, names_what_it_makes
+from lazygrad.ir import attention, build, factorizations
 from lazygrad.ir import op as ops
 from lazygrad.ir.build import add, cast, const, div, like, mul, neg, pointwise, scale, shift, sub, where
-from lazygrad.ir.node import Node, substitute, toposort
+from lazygrad.ir.node import Node, rebuild, substitute, toposort
 from lazygrad.ir.op import Kind, Op
 from lazygrad.shape import Shape
 
@@ -37,6 +37,7 @@ def _square(a: Node) -> Node:
 VJP |= {
     ops.LEAF: (lambda g, out, a: g,),
     ops.DETACH: (None,),
+    ops.GRAFT: (None, lambda g, out, value, past: g),
     ops.NEG: (lambda g, out, a: neg(g),),
     ops.ABS: (lambda g, out, a: mul(g, pointwise(ops.SIGN, a)),),
     ops.EXP: (lambda g, out, a: mul(g, out),),
@@ -132,6 +133,7 @@ VJP |= {
     ),
     ops.MAXIMUM: (lambda g, out, a, b: _share(g, a, b, out), lambda g, out, a, b: _share(g, b, a, out)),
     ops.MINIMUM: (lambda g, out, a, b: _share(g, a, b, out), lambda g, out, a, b: _share(g, b, a, out)),
+    ops.BARRIER: (lambda g, out, a, after: g, None),
     ops.WHERE: (
         None,
         lambda g, out, c, a, b: where(c, g, like(g, 0)),
@@ -141,12 +143,6 @@ VJP |= {
 
 
 # -- movement: the transpose of where elements go -----------------------------------------------------
-def _unexpand(g: Node, out: Node, a: Node) -> Node:
-    lead = out.ndim - a.ndim
-    axes = tuple(i for i in range(out.ndim) if i < lead or (a.shape[i - lead] == 1 and out.shape[i] != 1))
-    return build.reshape(build.reduce(ops.SUM, g, axes), a.shape)
-
-
 def _unslice(g: Node, out: Node, a: Node) -> Node:
     g = build.dilate(g, tuple(step for _, _, step in out.arg))
     return build.pad(g, [(start, n - stop) for n, (start, stop, _) in zip(a.shape, out.arg, strict=True)])
@@ -163,12 +159,22 @@ def _inverse(axes: Shape) -> Shape:
 VJP |= {
     ops.RESHAPE: (lambda g, out, a: build.reshape(g, a.shape),),
     ops.PERMUTE: (lambda g, out, a: build.permute(g, _inverse(out.arg)),),
-    ops.EXPAND: (_unexpand,),
+    ops.EXPAND: (lambda g, out, a: build.sum_to(g, a.shape),),
     ops.FLIP: (lambda g, out, a: build.flip(g, out.arg),),
     ops.SLICE: (_unslice,),
     ops.PAD: (_unpad,),
     ops.COPY: (lambda g, out, a: build.copy(g, a.device),),
+    ops.EXAMPLE: (lambda g, out, batch: _past_the_examples(),),
 }
+
+
+def _past_the_examples() -> Node:
+    raise RuntimeError(
+        at_user_line(
+            "vmap: the gradient of one example's value for a tensor outside of the function can't be taken inside it; "
+            "take it of what vmap() returns, or make that tensor an argument of func.grad()"
+        )
+    )
 
 
 def _concat_part(g: Node, out: Node, part: int) -> Node:
@@ -243,39 +249,16 @@ VJP |= {
 }
 
 
-# -- factorizations (Giles 2008) ----------------------------------------------------------------------
-def _unsolve_matrix(g: Node, out: Node, a: Node, b: Node) -> Node:
-    back = build.solve(build.transpose(a), g)
-    return neg(build.dot(back, build.transpose(out)))
-
-
-def _uncholesky(g: Node, out: Node, a: Node) -> Node:
-    """L^-T sym(Phi(L^T g)) L^-1, where Phi takes the lower triangle and halves its diagonal."""
-    n = out.shape[-1]
-    rows = build.reshape(build.iota(n, out.device), (n, 1))
-    columns = build.reshape(build.iota(n, out.device), (1, n))
-    half = scale(cast(build.equal(rows, columns), g.dtype), 0.5)
-    keep = add(cast(build.less(columns, rows), g.dtype), half)
-    upper = build.transpose(out)
-    inner = mul(build.dot(upper, g), keep)
-    left = build.solve(upper, inner)  # L^-T Phi
-    whole = build.transpose(build.solve(upper, build.transpose(left)))  # ... L^-1
-    return scale(add(whole, build.transpose(whole)), 0.5)
-
-
-def _undet(g: Node, out: Node, a: Node) -> Node:
-    n = a.shape[-1]
-    rows = build.reshape(build.iota(n, a.device), (n, 1))
-    identity = cast(build.equal(rows, build.reshape(build.iota(n, a.device), (1, n))), a.dtype)
-    inverse = build.solve(build.transpose(a), build.expand(identity, a.shape))
-    return mul(build.reshape(g, (*g.shape, 1, 1)), inverse)
-
-
+# -- factorizations -----------------------------------------------------------------------------------
 VJP |= {
-    ops.SOLVE: (_unsolve_matrix, lambda g, out, a, b: build.solve(build.transpose(a), g)),
-    ops.CHOLESKY: (_uncholesky,),
-    ops.LOGABSDET: (_undet,),
+    ops.SOLVE: (factorizations.unsolve, lambda g, out, a, b: build.solve(build.transpose(a), g)),
+    ops.CHOLESKY: (factorizations.uncholesky,),
+    ops.LOGABSDET: (factorizations.unlogdet,),
     ops.DETSIGN: (_zero,),
+    ops.EIGH: (factorizations.uneigh,),
+    ops.SVD: (factorizations.unsvd,),
+    ops.QR: (factorizations.unqr,),
+    ops.PINV: (factorizations.unpinv,),
 }
 
 
@@ -347,11 +330,31 @@ def _with_parts(roots: Iterable[Node]) -> dict[Node, Node]:
 
 
 # -- the sweep ----------------------------------------------------------------------------------------
-def gradients(outputs: list[Node], cotangents: list[Node], wanted: list[Node]) -> list[Node | None]:
-    """The gradient of sum(outputs * cotangents) for each of `wanted`; None where nothing flows."""
+Custom = Callable[[Node, dict[int, Node]], list[Node | None]]
+
+
+def by_its_call(node: Node, given: dict[int, Node]) -> list[Node | None]:
+    """The cotangents of a CUSTOM's inputs, from those of its call's outputs by index: the call's own vjp."""
+    flows: list[Node | None] = node.arg.call.vjp(node.src[1:], given)
+    return flows
+
+
+def gradients(
+    outputs: list[Node],
+    cotangents: list[Node],
+    wanted: list[Node],
+    custom: Custom = by_its_call,
+    watched: Mapping[Node, Callable[[Node], Node]] | None = None,
+) -> list[Node | None]:
+    """The gradient of sum(outputs * cotangents) for each of `wanted`; None where nothing flows.
+
+    `custom` differentiates calls that bring their own gradient. A cotangent that is complete passes through
+    the function that `watched` has for its node, and what that returns goes on.
+    """
     parts = _with_parts(outputs)
     outputs = [parts.get(o, o) for o in outputs]
     targets = [parts.get(w, w) for w in wanted]
+    watches = {parts.get(n, n): watch for n, watch in (watched or {}).items()}
     order = toposort(outputs, stop=lambda n: not n.needs_grad)
     leads: set[Node] = set(targets)  # what leads down to something wanted
     for node in order:
@@ -361,18 +364,31 @@ def gradients(outputs: list[Node], cotangents: list[Node], wanted: list[Node]) -
     for output, g in zip(outputs, cotangents, strict=True):
         if output in leads:
             cotangent[output] = add(cotangent[output], g) if output in cotangent else g
-    found = set(targets)
+    calls = _calls(order, leads)
     for node in reversed(order):
-        if node not in cotangent:
+        if node in cotangent and node in watches:
+            cotangent[node] = watches[node](cotangent[node])
+        if node.op is ops.CUSTOM:
+            given = {n.arg.index: cotangent[n] for n in calls.get(node, ()) if n in cotangent}
+            flows = [None, *custom(node, given)] if given else []
+        elif node in cotangent:
+            flows = [_vjp(node, i, cotangent[node]) if s in leads else None for i, s in enumerate(node.src)]
+        else:
             continue
-        g = cotangent[node]
-        for i, s in enumerate(node.src):
-            if s not in leads or not (s.needs_grad or s in found):
-                continue
-            flow = _vjp(node, i, g)
-            if flow is not None:
+        for s, flow in zip(node.src, flows, strict=False):
+            if flow is not None and s in leads:
                 cotangent[s] = add(cotangent[s], flow) if s in cotangent else flow
     return [cotangent.get(t) for t in targets]
+
+
+def _calls(order: list[Node], leads: set[Node]) -> dict[Node, list[Node]]:
+    """Of each call the output that stands first, with all outputs: when the sweep comes to that one, the
+    cotangents of all are complete, and none of the inputs has been passed yet."""
+    groups: dict[Any, list[Node]] = {}
+    for node in order:
+        if node.op is ops.CUSTOM and node in leads:
+            groups.setdefault((id(node.arg.call), node.src[1:]), []).append(node)
+    return {group[0]: group for group in groups.values()}
 
 
 def _vjp(node: Node, i: int, g: Node) -> Node | None:
@@ -383,3 +399,13 @@ def _vjp(node: Node, i: int, g: Node) -> Node | None:
     else:
         rule = VJP[node.op][i]
     return None if rule is None else rule(g, node, *node.src)
+
+
+def without_leaves(nodes: Sequence[Node], leaves: Iterable[Node]) -> list[Node]:
+    """The same values as functions of what the leaves stand for: a transformation that has taken its gradients
+    leaves no leaf of its own behind."""
+    twin: dict[Node, Node] = {leaf: leaf.src[0] for leaf in leaves}
+    for node in toposort(nodes, stop=lambda n: n in twin or not n.needs_grad):
+        if node not in twin and any(s in twin for s in node.src):
+            twin[node] = rebuild(node, tuple(twin.get(s, s) for s in node.src))
+    return [twin.get(n, n) for n in nodes]

@@ -17,7 +17,6 @@ from lazygrad.ir.attention import AttentionArg, attention, keep_mask
 from lazygrad.ir.build import (
     add,
     cast,
-    const,
     detach,
     div,
     equal,
@@ -331,7 +330,7 @@ def embedding(index: Node, weight: Node, padding: int | None = None) -> Node:
     rows = (
         gather(weight, expand(flat, (index.numel, width)), 0)
         if index.numel
-        else const(0, weight.dtype, weight.device, (0, width))
+        else slice_(weight, [(0, 0, 1), (0, width, 1)])
     )
     if padding is not None:
         rows = where(equal(flat, like(flat, padding % entries)), detach(rows), rows)

@@ -4,6 +4,9 @@ hide.
 A mask written with arange, tril or triu is a formula over the row i and the column j. It is read
 here, not evaluated: `causal` then costs a kernel nothing, where the same mask as an operand would
 be loaded. Masks on top of each other become one operand, where one operand can say the same.
+
+Of a row that sees nothing the result is NaN. Its gradients are as written (0 for scores that were
+filled in, NaN where -inf was added), unless both were done to one row: then they are those of one.
 """
 
 from __future__ import annotations
@@ -254,6 +257,12 @@ def _without_numbers(layer: Layer) -> Layer:
     return layer
 
 
+def _causal(layer: Layer) -> Layer:
+    """The layer without numbers, if it is then causal: such a row sees at least itself."""
+    bare = _without_numbers(layer)
+    return bare if bare.fill is not None and is_causal(read(bare.mask)) else layer
+
+
 def _comparison(step: Step, like: Node) -> Node:
     """The bool mask that a step is, written as an order of positions."""
     line = _visible_line(step)
@@ -275,7 +284,10 @@ def merged(layers: Sequence[Layer], q_len: int, k_len: int) -> Masking | None:
 
     Which layer lies on top matters only where fills differ, and that is declined.
     """
-    layers = [_without_numbers(layer) for layer in layers]
+    if any(layer.fill is not None and not is_causal(read(layer.mask)) for layer in layers):
+        layers = [_without_numbers(layer) for layer in layers]
+    else:  # numbers stay numbers: of a row that sees nothing the gradient is NaN where -inf was added, 0 where filled
+        layers = [_causal(layer) for layer in layers]
     shown = [(layer, read(layer.mask) if layer.fill is not None else None) for layer in layers]
     shown = [(layer, seen) for layer, seen in shown if not shows_all(seen, q_len, k_len)]
     if len(shown) == 1:

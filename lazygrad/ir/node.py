@@ -14,14 +14,16 @@ from lazygrad.device import Device
 from lazygrad.dtype import DType
 from lazygrad.errors import Line, user_line
 from lazygrad.ir import op as ops
-from lazygrad.ir.op import Op
+from lazygrad.ir.op import Kind, Op
 from lazygrad.shape import Shape
 
 
 class Node:
     """One operation on known shapes. Compare with `is`; make through ir/build.py, which checks."""
 
-    __slots__ = ("__weakref__", "arg", "computed", "device", "dtype", "needs_grad", "op", "shape", "src", "where")
+    __slots__ = (
+        "__weakref__", "arg", "computed", "device", "dtype", "key", "needs_grad", "op", "shape", "src", "where",
+    )  # fmt: skip
 
     op: Op
     src: tuple[Node, ...]
@@ -31,6 +33,7 @@ class Node:
     device: Device
     where: Line
     needs_grad: bool  # a gradient flows through here to some leaf
+    key: Any  # its place in the table of nodes
     computed: Any  # the runtime's memo: the buffer that holds the value (of a BUFFER: itself), or None
 
     @property
@@ -61,15 +64,17 @@ _sweep_at = [1 << 16]
 def make(op: Op, src: tuple[Node, ...], arg: Any, dtype: DType, shape: Shape, device: Device) -> Node:
     """The node with this meaning: an existing one where there is one. Unchecked; see ir/build.py."""
     sources = len(src)
-    if sources == 1:
-        key: Any = (op, id(src[0]), arg, dtype, shape)
+    if op is ops.CUSTOM:  # by id: neither must the table keep alive what the user saved for a backward
+        key: Any = (op, id(arg.call), arg.index, *map(id, src))
+    elif sources == 1:
+        key = (op, id(src[0]), arg, dtype, shape)
     elif sources == 2:
         key = (op, id(src[0]), id(src[1]), arg, dtype, shape)
-    elif sources:  # devices are the sources', or the argument's
+    elif sources:  # their device, or the argument's, is the node's
         key = (op, *map(id, src), arg, dtype, shape)
     elif op is ops.CONST:  # 0.0 == -0.0 and 1 == True, so a constant is told apart by its text
         key = (op, repr(arg), dtype, device)
-    elif op is ops.BUFFER:  # by id too: the table must not keep memory alive
+    elif op is ops.BUFFER:  # by id too: the table must not keep memory alive either
         key = (op, id(arg), dtype, shape)
     else:
         key = (op, arg, dtype, shape, device)
@@ -77,7 +82,7 @@ def make(op: Op, src: tuple[Node, ...], arg: Any, dtype: DType, shape: Shape, de
     node = None if entry is None else entry()
     if node is None:
         node = Node.__new__(Node)
-        node.op, node.src, node.arg = op, src, arg
+        node.op, node.src, node.arg, node.key = op, src, arg, key
         node.dtype, node.shape, node.device = dtype, shape, device
         node.where = user_line()
         node.computed = arg if op is ops.BUFFER else None
@@ -88,6 +93,13 @@ def make(op: Op, src: tuple[Node, ...], arg: Any, dtype: DType, shape: Shape, de
         if len(_made) > _sweep_at[0]:
             live_nodes()
     return node
+
+
+def set_apart(node: Node) -> None:
+    """Equal expressions that are made from now on are another node: this one has something to say of its own."""
+    entry = _made.get(node.key)
+    if entry is not None and entry() is node:
+        del _made[node.key]
 
 
 def _any_needs_grad(src: tuple[Node, ...]) -> bool:
@@ -149,7 +161,8 @@ def uncomputed(roots: Iterable[Node], done: set[Node] | None = None) -> list[Nod
                 continue
             ready.append(node)
             stack.append(None)
-            for source in node.src[::-1]:
+            # what else a marker names is autograd's: no value that anybody asked for
+            for source in node.src[::-1] if node.op.kind is not Kind.MARKER else node.src[:1]:
                 if source not in done:
                     stack.append(source)
     return order

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import importlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,8 @@ from lazygrad.ir import special as numpy_special
 
 class Kind(enum.Enum):
     SOURCE = "source"  # buffers, constants, iota: no operands
-    MARKER = "marker"  # the value of its source, with something to say to autograd
+    MARKER = "marker"  # the value of its first source, with something to say to autograd
+    EXAMPLE = "example"  # one slice of a batch, standing for all of them; gone before anything is computed
     APPLY = "apply"  # a result of a formula; expanded before anything is computed
     POINTWISE = "pointwise"
     MOVEMENT = "movement"  # the same elements elsewhere; composed into index expressions, never a kernel
@@ -95,6 +97,11 @@ IOTA = _op("IOTA", Kind.SOURCE, 0, lambda xp, n: xp.arange(n))  # arg: length; 0
 
 LEAF = _op("LEAF", Kind.MARKER, 1, lambda xp, arg, a: a, _first)  # arg: the leaf's number
 DETACH = _op("DETACH", Kind.MARKER, 1, lambda xp, arg, a: a, _first)
+# one output of a call that brings its own gradient: src = value, the call's inputs ...; arg: an ir/custom.py CustomArg
+CUSTOM = _op("CUSTOM", Kind.MARKER, -1, lambda xp, arg, a, *inputs: a, _first)
+EXAMPLE = _op("EXAMPLE", Kind.EXAMPLE, 1, None, _first)  # arg: (number of the vmap, axis that counts the examples)
+# the value of the first, the gradient history of the second: what was written under no_grad()
+GRAFT = _op("GRAFT", Kind.MARKER, 2, lambda xp, arg, a, past: a, _first)
 
 APPLY = _op("APPLY", Kind.APPLY, -1, None)  # src: a formula's operands; arg: an ir/formula.py Result
 
@@ -173,6 +180,9 @@ XOR = _binary("XOR", lambda xp, a, b: xp.bitwise_xor(a, b))
 SHL = _binary("SHL", lambda xp, a, b: xp.left_shift(a, b))
 SHR = _binary("SHR", lambda xp, a, b: xp.right_shift(a, b))
 
+# the first operand's value, computed apart from it and not before the second: what is built on it is computed again
+BARRIER = _binary("BARRIER", lambda xp, a, after: a)
+
 WHERE = _op("WHERE", Kind.POINTWISE, 3, lambda xp, arg, c, a, b: xp.where(c, a, b), _last)
 CAST = _op("CAST", Kind.POINTWISE, 1, lambda xp, dtype, a: _cast(xp, dtype, a))  # arg: the dtype
 BITCAST = _op("BITCAST", Kind.POINTWISE, 1, lambda xp, dtype, a: a.view(dtype.numpy))  # arg: same width
@@ -230,6 +240,13 @@ SOLVE = _op("SOLVE", Kind.LIBRARY, 2, lambda xp, arg, a, b: _checked(xp.linalg.s
 CHOLESKY = _op("CHOLESKY", Kind.LIBRARY, 1, lambda xp, arg, a: _checked(xp.linalg.cholesky, a), _first)
 LOGABSDET = _op("LOGABSDET", Kind.LIBRARY, 1, lambda xp, arg, a: xp.linalg.slogdet(a)[1], _first)  # (...)
 DETSIGN = _op("DETSIGN", Kind.LIBRARY, 1, lambda xp, arg, a: xp.linalg.slogdet(a)[0], _first)  # (...)
+
+# the factors of (..., m, n) one after the other in one line, see ir/factorizations.py; arg: an EighArg;
+# "full", "reduced" or "values"; "reduced" or "complete"; a PinvArg
+EIGH = _op("EIGH", Kind.LIBRARY, 1, lambda xp, arg, a: _eigh(xp, arg, a), _first)
+SVD = _op("SVD", Kind.LIBRARY, 1, lambda xp, arg, a: _svd(xp, arg, a), _first)
+QR = _op("QR", Kind.LIBRARY, 1, lambda xp, mode, a: _in_one_line(xp, *_checked(xp.linalg.qr, a, mode)), _first)
+PINV = _op("PINV", Kind.LIBRARY, 1, lambda xp, arg, a: _pinv(xp, arg, a), _first)
 
 # -- attention: src = q, k, v, [mask], [seed, offset], then for gradients (grad_out, lse, delta); arg: an
 # ir/attention.py AttentionArg. Meaning: the decompositions in that file.
@@ -338,12 +355,41 @@ def _argsort(xp: Any, axis: int, a: Any) -> Any:
     return xp.argsort(a, axis=axis, kind="stable")
 
 
-def _checked(factorize: Callable[..., Any], *arrays: Any) -> Any:
+def _checked(factorize: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """LinAlgError, a RuntimeError as in torch, where the matrix doesn't allow it."""
     try:
-        return factorize(*arrays)
+        return factorize(*arguments, **options)
     except np.linalg.LinAlgError as error:
         raise LinAlgError(f"linalg.{factorize.__name__}: {error}") from None
+
+
+def _in_one_line(xp: Any, *factors: Any) -> Any:
+    """Matrices (or vectors) of one batch, one after the other in the last dimension."""
+    batch = factors[0].shape[:-2]
+    return xp.concatenate([f.reshape(*batch, math.prod(f.shape[len(batch) :])) for f in factors], -1)
+
+
+def _eigh(xp: Any, arg: Any, a: Any) -> Any:
+    triangle = "U" if arg.upper else "L"
+    if not arg.vectors:
+        return _checked(xp.linalg.eigvalsh, a, UPLO=triangle)
+    values, vectors = _checked(xp.linalg.eigh, a, UPLO=triangle)
+    return _in_one_line(xp, values[..., None, :], vectors)
+
+
+def _svd(xp: Any, arg: str, a: Any) -> Any:
+    if arg == "values":
+        return _checked(xp.linalg.svd, a, compute_uv=False)
+    u, s, vh = _checked(xp.linalg.svd, a, full_matrices=arg == "full")
+    return _in_one_line(xp, u, s[..., None, :], vh)
+
+
+def _pinv(xp: Any, arg: Any, a: Any) -> Any:
+    u, s, vh = _checked(xp.linalg.svd, a, full_matrices=False)
+    largest = s.max(-1, keepdims=True) if s.size else s
+    counts = s > xp.maximum(arg.atol, arg.rtol * largest)
+    inverse = xp.where(counts, 1 / xp.where(counts, s, 1), 0).astype(a.dtype)
+    return xp.matmul(xp.swapaxes(vh, -1, -2) * inverse[..., None, :], xp.swapaxes(u, -1, -2))
 
 
 def philox(xp: Any, seed: Any, counter: Any) -> Any:

@@ -20,7 +20,7 @@ from lazygrad.ir.node import Node, toposort
 from lazygrad.ir.op import Kind, Op
 
 COMMENT_COLUMN = 56
-SILENT = (Kind.MOVEMENT, Kind.SOURCE, Kind.MARKER)  # nothing is computed by these
+SILENT = (Kind.MOVEMENT, Kind.SOURCE, Kind.MARKER, Kind.EXAMPLE)  # nothing is computed by these
 
 # how an op's argument reads; ops that aren't named here show it as it is, or have none
 ARGUMENTS: dict[Op, Callable[[Any], str]] = {

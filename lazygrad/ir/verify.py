@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from lazygrad.dtype import bool_
 from lazygrad.errors import GraphError
-from lazygrad.ir import attention, build
+from lazygrad.ir import attention, build, factorizations
 from lazygrad.ir import op as ops
 from lazygrad.ir.formula import expanded
 from lazygrad.ir.node import Node, toposort
@@ -121,6 +121,7 @@ INFER: dict[Op | Kind, Callable[[Node], Node]] = {
     ops.CONST: lambda n: build.const(n.arg, n.dtype, n.device),
     ops.IOTA: lambda n: build.iota(n.arg, n.device),
     Kind.MARKER: lambda n: n.src[0],
+    ops.EXAMPLE: lambda n: build.example(n.src[0], *n.arg),
     Kind.APPLY: lambda n: expanded(n.arg, n.src, n.where, {}),
     Kind.POINTWISE: lambda n: build.pointwise(n.op, *n.src, arg=n.arg),
     ops.RESHAPE: lambda n: build.reshape(n.src[0], n.arg),
@@ -142,6 +143,10 @@ INFER: dict[Op | Kind, Callable[[Node], Node]] = {
     ops.CHOLESKY: lambda n: build.cholesky(n.src[0]),
     ops.LOGABSDET: lambda n: build.log_abs_det(n.src[0]),
     ops.DETSIGN: lambda n: build.det_sign(n.src[0]),
+    ops.EIGH: lambda n: factorizations.factorization(n.op, n.src[0], n.arg),
+    ops.SVD: lambda n: factorizations.factorization(n.op, n.src[0], n.arg),
+    ops.QR: lambda n: factorizations.factorization(n.op, n.src[0], n.arg),
+    ops.PINV: lambda n: factorizations.pinv(n.src[0], n.arg),
     Kind.ATTENTION: _attention,
     Kind.TRANSFER: lambda n: build.copy(n.src[0], n.arg),
 }

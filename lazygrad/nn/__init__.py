@@ -1,7 +1,8 @@
 """torch.nn: modules, parameters, losses, initial values."""
 
-from lazygrad.nn import functional, init, utils
+from lazygrad.nn import attention, functional, init, parallel, utils
 from lazygrad.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from lazygrad.nn.lazy import UninitializedBuffer, UninitializedParameter
 from lazygrad.nn.module import Module
 from lazygrad.nn.modules.activation import (
     CELU,
@@ -33,37 +34,34 @@ from lazygrad.nn.modules.activation import (
     Tanhshrink,
     Threshold,
 )
+from lazygrad.nn.modules.adaptive import AdaptiveLogSoftmaxWithLoss
+from lazygrad.nn.modules.attention import GroupedQueryAttention, RotaryEmbedding
 from lazygrad.nn.modules.convolution import (
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AdaptiveAvgPool3d,
-    AdaptiveMaxPool1d,
-    AdaptiveMaxPool2d,
-    AvgPool1d,
-    AvgPool2d,
-    AvgPool3d,
-    ChannelShuffle,
-    CircularPad1d,
-    CircularPad2d,
-    ConstantPad1d,
-    ConstantPad2d,
-    ConstantPad3d,
     Conv1d,
     Conv2d,
     Conv3d,
     ConvTranspose1d,
     ConvTranspose2d,
+    ConvTranspose3d,
+)
+from lazygrad.nn.modules.embedding import Embedding, EmbeddingBag
+from lazygrad.nn.modules.layout import (
+    ChannelShuffle,
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
     Fold,
-    LPPool2d,
-    MaxPool1d,
-    MaxPool2d,
-    MaxPool3d,
     PixelShuffle,
     PixelUnshuffle,
     ReflectionPad1d,
     ReflectionPad2d,
+    ReflectionPad3d,
     ReplicationPad1d,
     ReplicationPad2d,
+    ReplicationPad3d,
     Unfold,
     Upsample,
     UpsamplingBilinear2d,
@@ -72,10 +70,24 @@ from lazygrad.nn.modules.convolution import (
     ZeroPad2d,
     ZeroPad3d,
 )
+from lazygrad.nn.modules.lazy import (
+    LazyBatchNorm1d,
+    LazyBatchNorm2d,
+    LazyBatchNorm3d,
+    LazyConv1d,
+    LazyConv2d,
+    LazyConv3d,
+    LazyConvTranspose1d,
+    LazyConvTranspose2d,
+    LazyConvTranspose3d,
+    LazyInstanceNorm1d,
+    LazyInstanceNorm2d,
+    LazyInstanceNorm3d,
+    LazyLinear,
+)
 from lazygrad.nn.modules.linear import (
     Bilinear,
     CosineSimilarity,
-    Embedding,
     Flatten,
     Identity,
     Linear,
@@ -87,6 +99,7 @@ from lazygrad.nn.modules.loss import (
     BCEWithLogitsLoss,
     CosineEmbeddingLoss,
     CrossEntropyLoss,
+    CTCLoss,
     GaussianNLLLoss,
     HingeEmbeddingLoss,
     HuberLoss,
@@ -94,12 +107,15 @@ from lazygrad.nn.modules.loss import (
     L1Loss,
     MarginRankingLoss,
     MSELoss,
+    MultiLabelMarginLoss,
+    MultiLabelSoftMarginLoss,
     MultiMarginLoss,
     NLLLoss,
     PoissonNLLLoss,
     SmoothL1Loss,
     SoftMarginLoss,
     TripletMarginLoss,
+    TripletMarginWithDistanceLoss,
 )
 from lazygrad.nn.modules.normalization import (
     AlphaDropout,
@@ -110,12 +126,36 @@ from lazygrad.nn.modules.normalization import (
     Dropout1d,
     Dropout2d,
     Dropout3d,
+    FeatureAlphaDropout,
     GroupNorm,
     InstanceNorm1d,
     InstanceNorm2d,
+    InstanceNorm3d,
     LayerNorm,
     LocalResponseNorm,
     RMSNorm,
+)
+from lazygrad.nn.modules.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    FractionalMaxPool2d,
+    FractionalMaxPool3d,
+    LPPool1d,
+    LPPool2d,
+    LPPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+    MaxUnpool1d,
+    MaxUnpool2d,
+    MaxUnpool3d,
 )
 from lazygrad.nn.modules.recurrent import (
     GRU,
@@ -123,7 +163,9 @@ from lazygrad.nn.modules.recurrent import (
     RNN,
     GRUCell,
     LSTMCell,
+    RNNBase,
     RNNCell,
+    RNNCellBase,
 )
 from lazygrad.nn.modules.transformer import (
     MultiheadAttention,
@@ -133,4 +175,5 @@ from lazygrad.nn.modules.transformer import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
+from lazygrad.nn.parallel import DataParallel
 from lazygrad.nn.parameter import Buffer, Parameter

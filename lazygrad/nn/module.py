@@ -10,14 +10,12 @@ from typing import Any, NamedTuple, TypeVar
 from lazygrad.device import Device
 from lazygrad.device import device as parse_device
 from lazygrad.dtype import DType, bfloat16, float16, float32, float64
+from lazygrad.nn.hooks import HookedModule
 from lazygrad.nn.parameter import moved, replace_value
-from lazygrad.nn.tree import ModuleTree
 from lazygrad.tensor import Tensor
-from lazygrad.tensor.autograd import RemovableHandle
 from lazygrad.tensor.core import grad_mode
 
 M = TypeVar("M", bound="Module")
-Hook = Callable[..., Any]
 
 EXTRA_STATE = "_extra_state"
 
@@ -34,7 +32,7 @@ class IncompatibleKeys(NamedTuple):
         return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
 
-class Module(ModuleTree):
+class Module(HookedModule):
     """Base class of neural network modules. See torch.nn.Module."""
 
     # -- calling
@@ -42,84 +40,6 @@ class Module(ModuleTree):
         raise NotImplementedError(
             f'Module [{type(self).__name__}] is missing the required "forward" function'
         )
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not (self._forward_hooks or self._forward_pre_hooks or self._backward_hooks):
-            return self.forward(*args, **kwargs)
-        return self._call_with_hooks(args, kwargs)
-
-    def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        for number, hook in list(self._forward_pre_hooks.items()):
-            if number in self._hooks_with_kwargs:
-                replaced = hook(self, args, kwargs)
-                if replaced is not None:
-                    args, kwargs = replaced
-            else:
-                replaced = hook(self, args)
-                if replaced is not None:
-                    args = replaced if isinstance(replaced, tuple) else (replaced,)
-        result = self.forward(*args, **kwargs)
-        for number, hook in list(self._forward_hooks.items()):
-            with_kwargs = number in self._hooks_with_kwargs
-            replaced = hook(self, args, kwargs, result) if with_kwargs else hook(self, args, result)
-            if replaced is not None:
-                result = replaced
-        if self._backward_hooks:
-            self._watch_backward(args, result)
-        return result
-
-    def _watch_backward(self, args: tuple[Any, ...], result: Any) -> None:
-        """Call the full backward hooks once the gradients of all inputs and outputs are made."""
-        inputs = args
-        outputs = result if isinstance(result, tuple) else (result,)
-        grads: dict[tuple[str, int], Tensor] = {}
-        watched = [
-            ((side, i), t)
-            for side, tensors in (("out", outputs), ("in", inputs))
-            for i, t in enumerate(tensors)
-            if isinstance(t, Tensor) and t.requires_grad
-        ]
-
-        def receive(place: tuple[str, int], grad: Tensor) -> None:
-            grads[place] = grad
-            if len(grads) == len(watched):
-                grad_in = tuple(grads.get(("in", i)) for i in range(len(inputs)))
-                grad_out = tuple(grads.get(("out", i)) for i in range(len(outputs)))
-                grads.clear()
-                for hook in list(self._backward_hooks.values()):
-                    hook(self, grad_in, grad_out)
-
-        for place, tensor in watched:
-            tensor.retain_grad()
-            tensor.register_hook(lambda grad, place=place: receive(place, grad))  # type: ignore[misc]
-
-    def register_forward_hook(
-        self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
-    ) -> RemovableHandle:
-        """Call hook(module, args, output) after forward; what it returns, if anything, is the output."""
-        return self._register(self._forward_hooks, hook, prepend, with_kwargs)
-
-    def register_forward_pre_hook(
-        self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False
-    ) -> RemovableHandle:
-        """Call hook(module, args) before forward; what it returns, if anything, are the arguments."""
-        return self._register(self._forward_pre_hooks, hook, prepend, with_kwargs)
-
-    def register_full_backward_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
-        """Call hook(module, grad_input, grad_output) when backward has made them. It can't replace them."""
-        return self._register(self._backward_hooks, hook, prepend, False)
-
-    def _register(
-        self, hooks: dict[int, Hook], hook: Hook, prepend: bool, with_kwargs: bool
-    ) -> RemovableHandle:
-        handle = RemovableHandle(hooks, hook)
-        if with_kwargs:
-            self._hooks_with_kwargs.add(handle.id)
-        if prepend:
-            others = [k for k in hooks if k != handle.id]
-            for k in others:
-                hooks[k] = hooks.pop(k)
-        return handle
 
     # -- modes and placement
     def train(self: M, mode: bool = True) -> M:
@@ -219,6 +139,8 @@ class Module(ModuleTree):
         """Names to values of all parameters and persistent buffers; the values share memory with the
         module."""
         result: dict[str, Any] = OrderedDict() if destination is None else destination
+        for hook in self._state_dict_pre_hooks.values():
+            hook(self, prefix, keep_vars)
         for name, tensor in self._own_state():
             result[prefix + name] = tensor if keep_vars else tensor.detach()
         if type(self).get_extra_state is not Module.get_extra_state:
@@ -229,13 +151,6 @@ class Module(ModuleTree):
         for hook in self._state_dict_hooks.values():
             hook(self, result, prefix, {})
         return result
-
-    def register_state_dict_post_hook(self, hook: Hook) -> RemovableHandle:
-        return RemovableHandle(self._state_dict_hooks, hook)
-
-    def register_load_state_dict_pre_hook(self, hook: Hook) -> RemovableHandle:
-        """Call hook(module, state_dict, prefix, {}, strict, missing, unexpected, errors) before loading."""
-        return RemovableHandle(self._load_state_dict_pre_hooks, hook)
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -257,6 +172,11 @@ class Module(ModuleTree):
                 hook(module, state, lead, {}, strict, missing, unexpected, errors)
             known.update(module._load(state, lead, missing, errors, assign))
         unexpected += [key for key in state if key not in known]
+        found = IncompatibleKeys(missing, unexpected)
+        for module in reversed(list(self.modules())):
+            for hook in module._load_state_dict_post_hooks.values():
+                if hook(module, found) is not None:
+                    raise RuntimeError("a load_state_dict post hook changes the lists it is given and returns None")
         if strict:
             if unexpected:
                 names = ", ".join(f'"{k}"' for k in unexpected)
@@ -268,7 +188,7 @@ class Module(ModuleTree):
         if errors:
             lines = "\n\t".join(errors)
             raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t{lines}")
-        return IncompatibleKeys(missing, unexpected)
+        return found
 
     def _load(
         self, state: Mapping[str, Any], prefix: str, missing: list[str], errors: list[str], assign: bool

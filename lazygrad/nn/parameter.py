@@ -48,11 +48,12 @@ def replace_value(tensor: Tensor, node: Node) -> None:
     """Point `tensor` at another value of any dtype, device or shape. It stays the same leaf, with its
     gradient
     and hooks, so that optimizers and other modules that hold it go on with the new value."""
-    number = tensor._cell.leaf_number
+    number, former = tensor._cell.leaf_number, tensor._cell.former_leaf
     kept = (tensor._grad, tensor._hooks, tensor._retains)
     tensor._adopt(Cell(build.detach(node)), ())
     tensor._grad, tensor._hooks, tensor._retains = kept
     tensor._cell.leaf_number = number if node.dtype.is_floating_point else None
+    tensor._cell.former_leaf = former
 
 
 def moved(node: Node, device: Device | None, dtype: DType | None) -> Node:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lazygrad.nn.parameter import Buffer, Parameter
@@ -19,6 +19,16 @@ class ModuleTree:
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
+    _forward_hooks: dict[int, Callable[..., Any]]
+    _forward_pre_hooks: dict[int, Callable[..., Any]]
+    _hooks_with_kwargs: set[int]
+    _always_called_hooks: set[int]
+    _backward_hooks: dict[int, Callable[..., Any]]
+    _backward_pre_hooks: dict[int, Callable[..., Any]]
+    _state_dict_pre_hooks: dict[int, Callable[..., Any]]
+    _state_dict_hooks: dict[int, Callable[..., Any]]
+    _load_state_dict_pre_hooks: dict[int, Callable[..., Any]]
+    _load_state_dict_post_hooks: dict[int, Callable[..., Any]]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         put = super().__setattr__
@@ -30,9 +40,13 @@ class ModuleTree:
         put("_forward_hooks", {})
         put("_forward_pre_hooks", {})
         put("_hooks_with_kwargs", set())
+        put("_always_called_hooks", set())
         put("_backward_hooks", {})
+        put("_backward_pre_hooks", {})
+        put("_state_dict_pre_hooks", {})
         put("_state_dict_hooks", {})
         put("_load_state_dict_pre_hooks", {})
+        put("_load_state_dict_post_hooks", {})
 
     # -- attributes
     def __getattr__(self, name: str) -> Any:

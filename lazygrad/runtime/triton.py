@@ -12,7 +12,6 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -23,8 +22,7 @@ from lazygrad.config import current
 from lazygrad.device import Target
 from lazygrad.dtype import DType, bfloat16, bool_
 from lazygrad.errors import CompileError
-from lazygrad.ir import special
-from lazygrad.runtime import driver, gpu
+from lazygrad.runtime import driver, gpu, interpreter
 from lazygrad.runtime.disk_cache import DiskCache, digest
 
 SIGNATURE = {
@@ -48,7 +46,8 @@ def _triton(interpreted: bool) -> Any:
         os.environ["TRITON_INTERPRET"] = "1"
     triton = importlib.import_module("triton")
     if interpreted:
-        _teach_interpreter()
+        parts = ("runtime.interpreter", "language", "language.extra.libdevice")
+        interpreter.teach(*(importlib.import_module(f"triton.{part}") for part in parts))
     return triton
 
 
@@ -104,6 +103,8 @@ class InterpretedKernel:
             arguments = [importlib.import_module("torch").from_numpy(words)]
         else:
             arguments = [_as_torch(a, p) for a, p in zip(arrays, self.kernel.params, strict=True)]
+            if self.kernel.ticket:
+                arguments.append(importlib.import_module("torch").from_numpy(np.zeros(1, np.int32)))
         with np.errstate(all="ignore"):
             self.function[self.kernel.grid](*arguments)
 
@@ -136,123 +137,6 @@ def _as_torch(array: np.ndarray[Any, Any], parameter: Parameter) -> Any:
     return descriptor(flat, list(parameter.shape), list(parameter.strides), list(parameter.block))
 
 
-def _teach_interpreter() -> None:
-    """What the interpreter lacks: device-library functions, and fast paths for our own reductions."""
-    interpreter: Any = importlib.import_module("triton.runtime.interpreter")
-    language = importlib.import_module("triton.language")
-    libdevice = importlib.import_module("triton.language.extra.libdevice")
-    handle = interpreter.TensorHandle
-
-    def lift(function: Any) -> Any:
-        def call(*operands: Any) -> Any:
-            first = next(o for o in operands if isinstance(o, language.tensor))
-            data = [o.handle.data if isinstance(o, language.tensor) else o for o in operands]
-            with np.errstate(all="ignore"):
-                result = np.asarray(function(*data), dtype=first.handle.data.dtype)
-            kind = first.type
-            if result.shape != first.handle.data.shape:
-                kind = language.block_type(first.type.scalar, list(result.shape))
-            return language.core.tensor(handle(result, first.handle.dtype), kind)
-
-        return call
-
-    functions = {
-        "expm1": np.expm1, "log10": np.log10, "log1p": np.log1p, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos,
-        "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "asinh": np.arcsinh, "acosh": np.arccosh,
-        "atanh": np.arctanh, "erfc": special.erfc, "erfinv": special.erfinv, "lgamma": special.gammaln,
-        "pow": np.power, "fmod": np.fmod, "atan2": np.arctan2, "hypot": np.hypot, "copysign": np.copysign,
-        "trunc": np.trunc, "rint": np.rint,
-    }  # fmt: skip
-    for name, function in functions.items():
-        setattr(libdevice, name, lift(function))
-
-    # it multiplies the bit patterns of bfloat16 tiles: give it their values
-    builder = interpreter.InterpreterBuilder
-    create_dot = builder.create_dot
-
-    def values(tile: Any) -> Any:
-        if tile.dtype.scalar is not language.bfloat16:
-            return tile
-        return handle((tile.data.astype(np.uint32) << 16).view(np.float32), language.float32)
-
-    builder.create_dot = lambda self, a, b, *rest: create_dot(self, values(a), values(b), *rest)
-
-    # it takes the bits of a mask that is one number, not a block, for a type it doesn't know
-    load, store = builder.create_masked_load, builder.create_masked_store
-
-    def block(mask: Any) -> Any:
-        return handle(np.asarray(mask.data, dtype=np.bool_), mask.dtype)
-
-    builder.create_masked_load = lambda self, at, mask, *rest: load(self, at, block(mask), *rest)
-    builder.create_masked_store = lambda self, at, value, mask, *rest: store(self, at, value, block(mask), *rest)
-
-    # what a comparison gives, it calls by the dtype of what was compared
-    binary_op = builder.binary_op
-
-    def typed_binary_op(self: Any, left: Any, right: Any, function: Any) -> Any:
-        made = binary_op(self, left, right, function)
-        return handle(made.data, language.int1) if made.data.dtype == np.bool_ else made
-
-    builder.binary_op = typed_binary_op
-
-    # it truncates where the hardware rounds to bfloat16, and loses bfloat16's subnormal numbers
-    convert = interpreter._convert_float
-
-    def convert_float(data: Any, source: Any, result: Any, rounding: Any) -> Any:
-        if source == language.bfloat16 and result == language.float32:
-            return np.asarray(data).view(np.uint16).astype(np.uint32) << 16
-        if source == language.float32 and result == language.bfloat16:
-            return np.asarray(data).view(np.float32).astype(bfloat16.numpy).view(np.uint16)
-        return convert(data, source, result, rounding)
-
-    interpreter._convert_float = convert_float
-
-    reduce_ops = interpreter.ReduceOps
-    generic = reduce_ops.generic_reduce
-    direct: dict[str, Callable[..., Any]] = {"larger": np.max, "smaller": np.min, "product": np.prod}
-    chosen = ("first_largest", "first_smallest")
-
-    def chosen_first(data: Any, index: Any, axis: int, largest: bool) -> Any:
-        """Where along `axis` the extreme stands: NaN is extreme, and of equals the lowest index counts."""
-        best = (np.max if largest else np.min)(data, axis=axis, keepdims=True)
-        hit = (data == best) | ((data != data) & (best != best))
-        lowest = np.where(hit, index, np.iinfo(index.dtype).max)
-        return np.expand_dims(np.argmin(lowest, axis=axis), axis)
-
-    def reduce(self: Any, input: Any) -> Any:
-        name = getattr(self.combine_fn.fn, "__name__", "")
-        if self.axis is None or (name not in direct and name not in chosen):
-            return generic(self, input)
-        data = input[0].handle.data
-        if name in direct:
-            with np.errstate(all="ignore"):
-                made = direct[name](data, axis=self.axis, keepdims=self.keep_dims).astype(data.dtype)
-            return [self.to_tensor(made, input[0].dtype)]
-        at = chosen_first(data, input[1].handle.data, self.axis, largest=name == "first_largest")
-        pair = []
-        for operand in input:
-            values = np.take_along_axis(operand.handle.data, at, self.axis)
-            pair.append(self.to_tensor(values if self.keep_dims else values.squeeze(self.axis), operand.dtype))
-        return pair
-
-    reduce_ops.generic_reduce = reduce
-
-    scan_ops = interpreter.ScanOps
-    generic_scan = scan_ops.generic_scan
-    accumulating = {"added": np.add, "product": np.multiply, "larger": np.maximum, "smaller": np.minimum}
-
-    def scan(self: Any, input: Any) -> Any:
-        name = getattr(self.combine_fn.fn, "__name__", "")
-        if name not in accumulating:
-            return generic_scan(self, input)
-        data = input[0].handle.data
-        with np.errstate(all="ignore"):
-            made = accumulating[name].accumulate(data, axis=self.axis, dtype=data.dtype)
-        return [self.to_tensor(made, input[0].dtype)]
-
-    scan_ops.generic_scan = scan
-
-
 # -- compilation --------------------------------------------------------------------------------------
 def compile_cubin(kernel: Kernel, target: Target) -> tuple[bytes, dict[str, Any]]:
     """The kernel's machine code and what a launch needs to know. CompileError names the source file."""
@@ -261,8 +145,9 @@ def compile_cubin(kernel: Kernel, target: Target) -> tuple[bytes, dict[str, Any]
     backends = importlib.import_module("triton.backends.compiler")
     module = module_of(kernel)
     function = getattr(module, kernel.name)
-    signature = {name: signature_of(p) for name, p in zip(function.arg_names, kernel.params, strict=True)}
-    aligned = {(i,): [["tt.divisibility", 16]] for i, p in enumerate(kernel.params) if not isinstance(p, TensorMap)}
+    kinds = [*map(signature_of, kernel.params), *(["*i32"] if kernel.ticket else [])]
+    signature = dict(zip(function.arg_names, kinds, strict=True))
+    aligned = {(i,): [["tt.divisibility", 16]] for i, kind in enumerate(kinds) if kind.startswith("*")}
     source = compiler.ASTSource(fn=function, signature=signature, constexprs={}, attrs=aligned)
     options = {"num_warps": kernel.num_warps, "num_stages": kernel.num_stages}
     try:
@@ -301,6 +186,8 @@ class CompiledKernel:
         code, self.facts = cubin_of(kernel, target)
         self.kernel = kernel
         self.function = driver.Function(code, self.facts["entry"], self.facts["shared"], self.facts["num_warps"])
+        # one for all plans: a device's launches follow each other on one stream
+        self.ticket = gpu.upload_beside(np.zeros(1, np.int32)) if kernel.ticket else None
 
     def bind(self, addresses: list[int]) -> driver.Arguments:
         """The parameter list for buffers at these addresses."""
@@ -317,6 +204,8 @@ class CompiledKernel:
                 holders += driver.tensor_map_arguments(parameter, next(maps), address)
             else:
                 holders += driver.address_argument(address)
+        if self.ticket is not None:
+            holders += driver.address_argument(self.ticket.data.ptr)
         return driver.Arguments(holders, self.facts["parameters"])
 
     def launch(self, arguments: driver.Arguments, stream: int) -> None:

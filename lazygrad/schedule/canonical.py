@@ -10,10 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lazygrad.errors import at_user_line
 from lazygrad.ir import op as ops
 from lazygrad.ir.formula import Expansions, expanded
 from lazygrad.ir.node import Node, make
 from lazygrad.ir.op import Kind
+
+NO_SINGLE_VALUE = (
+    "vmap: the value of one example is asked for (by item(), bool(), numpy(), print or an op whose result's shape "
+    "depends on values), but the function stands for all examples at once; use where() for a choice by value, and "
+    "return from the function what is to be read"
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,8 @@ def canonical_graph(structure: Structure) -> list[Node]:
         elif node.op is ops.APPLY:
             twin[node] = expanded(node.arg, tuple([twin[s] for s in node.src]), node.where, expansions)
             continue
+        elif node.op is ops.EXAMPLE:
+            raise RuntimeError(at_user_line(NO_SINGLE_VALUE))
         else:
             made = make(node.op, tuple(twin[s] for s in node.src), node.arg, node.dtype, node.shape, node.device)
         made.where = node.where

@@ -46,6 +46,11 @@ class Domain:
     def reduction(self) -> int:
         return numel(self.reduced_dims)
 
+    @property
+    def longest_reduced(self) -> int:
+        """Which reduced dimension is the longest, the first of equal ones."""
+        return max((i for i, r in enumerate(self.reduced) if r), key=lambda i: self.dims[i])
+
     def linear(self, kept: ix.Expr, reduced: ix.Expr) -> ix.Expr:
         """The linear index of the whole space, from those of its kept and reduced dimensions."""
         outer, inner = list(ix.unravel(kept, self.kept_dims)), list(ix.unravel(reduced, self.reduced_dims))
@@ -84,3 +89,4 @@ class Group:
     domain: Domain | None  # of a LOOP that reduces
     size: int  # elements of the whole iteration space
     elementwise: frozenset[Node] = frozenset()  # inputs read only at the element being written
+    parts: int = 0  # of the rows: a program walks one, and adds up columns or values of its rows on the way

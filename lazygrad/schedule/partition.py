@@ -9,7 +9,7 @@ every other at its own element (or its own row), so that nothing crosses between
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from lazygrad.codegen import index as ix
 from lazygrad.codegen.attend import kernel_family
@@ -17,10 +17,12 @@ from lazygrad.codegen.lower import source_index
 from lazygrad.codegen.segments import operands_of
 from lazygrad.codegen.spelling import BY_LIBRARY
 from lazygrad.codegen.views import view_of
+from lazygrad.device import Target
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node, toposort
 from lazygrad.ir.op import Kind
 from lazygrad.schedule.group import Domain, Form, Group, domain_of
+from lazygrad.schedule.spaces import Space, adds_up, alike, crossing, joint_space, keep_busy, linear_variable
 
 MAX_POINTERS = 28  # pointers of one kernel: more cost registers and help nobody
 WORTH_SHARING = 0.25  # of a kernel's elements: reading less than that twice is not worth a common kernel
@@ -35,10 +37,8 @@ class Draft:
     number: int
     members: list[Node]
     form: Form
-    size: int
-    domain: Domain | None
+    space: Space
     before: int = 0  # bit set: every group that must run earlier
-    rows: set[Node] = field(default_factory=set)  # members with one element per row of the domain
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class Partition:
     refusals: list[tuple[Node, Node, str]]  # two neighbours, and why they are not one kernel
 
 
-def partition(roots: list[Node], fuse: bool = True) -> Partition:
+def partition(roots: list[Node], target: Target, fuse: bool = True) -> Partition:
     """Groups in an order they can be launched in, and why neighbours were not joined."""
     order = toposort(roots)
     anchors = choose_anchors(order, roots, fuse)
     stored = set(anchors)
     accesses = {anchor: reads_of(anchor, stored) for anchor in anchors}
-    drafts = Merger(anchors, accesses, set(roots))
+    drafts = Merger(anchors, accesses, set(roots), target)
     drafts.join_attention()
     if fuse:
         drafts.merge_all()
@@ -153,10 +153,6 @@ def space_of(anchor: Node) -> tuple[int, ...]:
     return anchor.src[0].shape if anchor.op.kind is Kind.REDUCE else anchor.shape
 
 
-def linear_variable(size: int) -> ix.Expr:
-    return ix.var("linear", size)
-
-
 def reads_of(anchor: Node, anchors: set[Node]) -> Accesses:
     """Each anchor and buffer it reads, with the linear indices it is read at, over the anchor's own space."""
     return _Reader(anchor, anchors).found
@@ -215,19 +211,19 @@ class _Reader:
 class Merger:
     """Drafts, joined pairwise. Every refusal leaves a reason."""
 
-    def __init__(self, anchors: list[Node], accesses: dict[Node, Accesses], roots: set[Node]) -> None:
+    def __init__(self, anchors: list[Node], accesses: dict[Node, Accesses], roots: set[Node], target: Target) -> None:
         self.anchors = anchors
         self.accesses = accesses
         self.roots = roots
+        self.target = target
         self.draft_of: dict[Node, Draft] = {}
         self.readers: dict[Node, list[Node]] = defaultdict(list)
         self.refusals: list[tuple[Node, Node, str]] = []
         self.tried: set[tuple[int, int, int, int]] = set()
         self.alive: dict[int, Draft] = {}
         for number, anchor in enumerate(anchors):
-            draft = Draft(number, [anchor], form_of(anchor), _size(anchor), _domain(anchor))
-            if anchor.op.kind is Kind.REDUCE:
-                draft.rows.add(anchor)
+            rows = frozenset((anchor,)) if anchor.op.kind is Kind.REDUCE else frozenset()
+            draft = Draft(number, [anchor], form_of(anchor), Space(_size(anchor), _domain(anchor), rows))
             for base in accesses[anchor]:
                 self.readers[base].append(anchor)
                 if base in self.draft_of:
@@ -280,15 +276,14 @@ class Merger:
             if draft.form is not Form.LOOP:
                 continue
             for base in list(self.accesses[anchor]):
-                if not WORTH_SHARING * draft.size <= base.numel <= draft.size:
+                if not WORTH_SHARING * draft.space.size <= base.numel <= draft.space.size:
                     continue
                 for reader in self.readers[base]:
                     other, draft = self.draft_of[reader], self.draft_of[anchor]
                     if (
                         other is not draft
                         and other.form is Form.LOOP
-                        and other.domain == draft.domain
-                        and other.size == draft.size
+                        and alike(other.space, draft.space)
                         and self.accesses[reader][base] == self.accesses[anchor][base]
                     ):
                         self.try_join(draft, other)
@@ -297,7 +292,7 @@ class Merger:
     def _merge_followers(self, anchor: Node) -> None:
         """Reductions of one domain behind the same group: their kernels are too small to stand alone."""
         draft = self.draft_of[anchor]
-        if draft.domain is None:
+        if draft.space.domain is None:
             return
         for base in list(self.accesses[anchor]):
             producer = self.draft_of.get(base)
@@ -306,7 +301,7 @@ class Merger:
             for member in producer.members:
                 for reader in self.readers[member]:
                     other, draft = self.draft_of[reader], self.draft_of[anchor]
-                    if other is not draft and other.form is Form.LOOP and other.domain == draft.domain:
+                    if other is not draft and other.form is Form.LOOP and other.space.domain == draft.space.domain:
                         self.try_join(draft, other)
 
     # -- whether and how
@@ -326,24 +321,44 @@ class Merger:
     def refusal(self, first: Draft, second: Draft) -> str | None:
         if second.form is not Form.LOOP or first.form not in (Form.LOOP, Form.PRODUCT):
             return f"a {first.form.value} and a {second.form.value} have no common kernel"
-        if first.form is Form.PRODUCT and (second.domain is not None or second.size != first.size):
+        if first.form is Form.PRODUCT and (second.space.domain is not None or second.space.size != first.space.size):
             return "only what is elementwise over the product can follow it in its kernel"
         if self._path_between(first, second):
             return "another kernel must run between them"
-        joined = _joint_domain(first, second)
-        if isinstance(joined, str):
-            return joined
-        domain, rows = joined
+        space = joint_space(first.space, first.members, second.space, second.members)
+        if isinstance(space, str):
+            return space
+        walks = adds_up(first.space.domain, second.space.domain) or adds_up(second.space.domain, first.space.domain)
+        if walks and self._walked(first, space).isdisjoint(self._walked(second, space)):
+            return "they read nothing in common along the rows"
+        if space.parts and not keep_busy(space.parts, self.target):
+            return f"{space.parts} parts of the rows are too few programs"
         for reader in (*first.members, *second.members):
             for base, at in self.accesses[reader].items():
                 if self.draft_of.get(base) in (first, second) and self.draft_of[base] is not self.draft_of[reader]:
-                    reason = _crossing(reader, base, at, domain, rows)
+                    reason = crossing(reader, base, at, space)
                     if reason is not None:
                         return reason
         members = [*first.members, *second.members]
         if self._pointers(members) > MAX_POINTERS:
             return f"together they would take more than {MAX_POINTERS} pointers"
         return None
+
+    def _walked(self, draft: Draft, space: Space) -> set[tuple[Node, frozenset[ix.Expr]]]:
+        """What a draft reads or makes row by row, along the rows: what two drafts of one walk have to share."""
+        assert space.domain is not None
+        linear = linear_variable(space.size)
+        row, column = ix.var("row", space.domain.kept), ix.var("column", space.domain.reduction)
+        of_row = linear_variable(space.domain.kept)
+        made = {(m, frozenset((linear_variable(m.numel),))) for m in draft.members}
+        read = {(base, frozenset(at)) for m in draft.members for base, at in self.accesses[m].items()}
+        along = {linear: row * space.domain.reduction + column}
+
+        def follows(at: ix.Expr) -> bool:
+            place = ix.substitute(at, along)
+            return at is of_row or row in ix.variables(place) and ix.stride_of(place, column) == 1
+
+        return made | {(base, at) for base, at in read if all(follows(a) for a in at)}
 
     def _path_between(self, first: Draft, second: Draft) -> bool:
         """Whether some third group runs after one and before the other."""
@@ -365,14 +380,14 @@ class Merger:
         return member in self.roots or any(r not in inside for r in self.readers[member])
 
     def join(self, first: Draft, second: Draft) -> None:
-        joined = (None, set()) if first.form is Form.ATTENTION else _joint_domain(first, second)
-        assert not isinstance(joined, str), joined
-        domain, rows = joined
+        space: Space | str = first.space
+        if first.form is not Form.ATTENTION:
+            space = joint_space(first.space, first.members, second.space, second.members)
+        assert not isinstance(space, str), space
         gone, kept = second, first
         bit, gone_bit = 1 << kept.number, 1 << gone.number
         kept.members = sorted({*first.members, *second.members}, key=self._position)
-        kept.domain, kept.rows = domain, rows
-        kept.size = domain.size if domain is not None else first.size
+        kept.space = space
         kept.before = (first.before | second.before) & ~(bit | gone_bit)
         for member in gone.members:
             self.draft_of[member] = kept
@@ -418,8 +433,10 @@ class Merger:
         if draft.form in (Form.LOOP, Form.PRODUCT) and not any(m.op is ops.PLACE for m in draft.members):
             members = draft.members
             elementwise = frozenset(b for b in inputs if all(self._reads_own_element(draft, m, b) for m in members))
-        return Group(draft.form, tuple(draft.members), stored, tuple(inputs), draft.domain, draft.size, elementwise)
-
+        space = draft.space
+        return Group(
+            draft.form, tuple(draft.members), stored, tuple(inputs), space.domain, space.size, elementwise, space.parts
+        )
 
     def _reads_own_element(self, draft: Draft, member: Node, base: Node) -> bool:
         """Whether `member` reads `base` only where it writes: at its own element, or its own row. (In a kernel that
@@ -427,13 +444,12 @@ class Merger:
         at = self.accesses[member].get(base)
         if not at:
             return True
-        linear = linear_variable(_size(member))
-        if draft.domain is None:
-            return base.numel == draft.size and at == {linear}
-        if base.numel != draft.domain.kept or draft.domain.kept == draft.domain.size:
+        linear, space = linear_variable(_size(member)), draft.space
+        if space.domain is None:
+            return base.numel == space.size and at == {linear}
+        if base.numel != space.domain.kept or space.domain.kept == space.domain.size:
             return False
-        in_row = member in draft.rows and member.op.kind is not Kind.REDUCE
-        return at == {linear if in_row else draft.domain.kept_part(linear)}
+        return at == {linear if space.of_rows(member) else space.domain.kept_part(linear)}
 
 
 def form_of(anchor: Node) -> Form:
@@ -457,41 +473,3 @@ def _domain(anchor: Node) -> Domain | None:
     if anchor.op.kind is not Kind.REDUCE:
         return None
     return domain_of(anchor.src[0].shape, anchor.arg)
-
-
-def _joint_domain(first: Draft, second: Draft) -> tuple[Domain | None, set[Node]] | str:
-    """The common iteration space and which members are one a row, or why there is none."""
-    if first.domain is not None and second.domain is not None:
-        if first.domain != second.domain:
-            return f"they iterate differently: {first.domain.dims} and {second.domain.dims}"
-        return first.domain, first.rows | second.rows
-    domain = first.domain or second.domain
-    if domain is None:
-        if first.size != second.size:
-            return f"they have {first.size} and {second.size} elements"
-        return None, set()
-    reducing, plain = (first, second) if first.domain is not None else (second, first)
-    if plain.size == domain.size:
-        return domain, set(reducing.rows)
-    if plain.size == domain.kept:
-        return domain, reducing.rows | set(plain.members)
-    return f"{plain.size} elements fit neither the rows nor the whole of {domain.dims}"
-
-
-def _crossing(reader: Node, base: Node, at: set[ix.Expr], domain: Domain | None, rows: set[Node]) -> str | None:
-    """Why `reader` can't take `base` from a register: it wants another thread's element."""
-    if base.op is ops.PLACE:
-        return "elements of a PLACE are stored by whichever thread has them"
-    over_rows = reader in rows and reader.op.kind is not Kind.REDUCE
-    linear = linear_variable(_size(reader))
-    if base in rows:
-        assert domain is not None
-        wanted = linear if over_rows else domain.kept_part(linear)
-    elif over_rows:
-        return "a value of a row can't take single elements of the whole"
-    else:
-        wanted = linear
-    if at == {wanted}:
-        return None
-    other = next(iter(at - {wanted}), wanted)
-    return f"{base.op.name} is read at {ix.render(other)}, not at {ix.render(wanted)}"

@@ -30,6 +30,7 @@ from lazygrad.schedule.plan import (
     Value,
     releases,
 )
+from lazygrad.schedule.tails import Launch, with_tails
 
 MOST_CHOICES = 4  # candidates worth compiling and timing
 
@@ -78,17 +79,19 @@ def plan_kernels(
     """A generated kernel for each group that has one, the array library for the rest. With `fuse`, groups that
     differ only in their tensors share a launch."""
     numbering = _Numbering(leaves)
-    for groups in batches(partition.groups) if fuse else [[g] for g in partition.groups]:
+    launches = with_tails(batches(partition.groups)) if fuse else [Launch((g,)) for g in partition.groups]
+    for launch in launches:
+        groups = launch.all_groups
         if groups[0].form is Form.LIBRARY:
             for node in body_of(groups[0]):
                 if node not in numbering.number:
                     numbering.op(node)
             continue
-        choices, arguments, written = _choices(groups, target)
+        choices, arguments, written = _choices(launch, target)
         for node in written:
             numbering.add(node)
-        inputs = dict.fromkeys(n for group in groups for n in group.inputs)
         stored = [n for group in groups for n in group.stored]
+        inputs = dict.fromkeys(n for group in groups for n in group.inputs if n not in stored)
         numbering.steps.append(
             KernelStep(
                 choices,
@@ -104,15 +107,16 @@ def plan_kernels(
     return replace(numbering.plan(roots), refusals=tuple(partition.refusals))
 
 
-def _choices(groups: list[Group], target: Target) -> tuple[tuple[Choice, ...], tuple[Node, ...], tuple[Node, ...]]:
+def _choices(launch: Launch, target: Target) -> tuple[tuple[Choice, ...], tuple[Node, ...], tuple[Node, ...]]:
     """(what can compute the groups, the nodes of its parameters, those that are written)."""
-    if len(groups) > 1:
-        kernel, arguments = batch_kernel(groups)
-        return (kernel,), arguments, tuple(n for group in groups for n in group.stored)
-    group = groups[0]
+    written = tuple(n for group in launch.all_groups for n in group.stored)
+    if len(launch.groups) > 1:
+        kernel, arguments = batch_kernel(list(launch.groups))
+        return (kernel,), arguments, written
+    group = launch.groups[0]
     if group.form is Form.LOOP:
-        kernel, arguments = loop_kernel(group)
-        return (kernel,), arguments, group.stored
+        kernel, arguments = loop_kernel(group, launch.tail)
+        return (kernel,), arguments, written
     if group.form is Form.ATTENTION:
         made = [attention_kernel(group, target, c) for c in attend.configs(group, target)[: _most(target)]]
         return tuple(kernel for kernel, _, _ in made), made[0][1], made[0][2]
@@ -138,8 +142,9 @@ def _or_in_two(
     """One more choice: cuBLAS, and a kernel for what follows. Where the product itself isn't wanted it gets
     memory all the same, as the last argument."""
     after = tuple(n for n in group.stored if n is not dot)
-    feeding = {view_of(s).base for s in dot.src}
-    inputs = tuple(n for n in group.inputs if n not in feeding or n in group.elementwise)
+    stored = {dot, *group.inputs}
+    read = set(toposort(after, stop=lambda n: n in stored))  # an operand of the product may be read again after it
+    inputs = tuple(n for n in group.inputs if n in read)
     rest = Group(Form.LOOP, tuple(m for m in group.members if m is not dot), after, (dot, *inputs), None, group.size)
     kernel, needed = loop_kernel(rest)
     written = group.stored if dot in group.stored else (*group.stored, dot)

@@ -8,6 +8,7 @@ cross. Pointwise work behind the cut is recomputed in the backward; products, re
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import networkx
@@ -20,14 +21,15 @@ from lazygrad.ir.op import Kind
 NEVER_TWICE = (Kind.CONTRACT, Kind.ATTENTION, Kind.REDUCE, Kind.SCAN, Kind.LIBRARY, Kind.SEGMENT)
 
 
-def saved_for_backward(root: Node, gradients: Sequence[Node]) -> list[Node]:
+def saved_for_backward(root: Node, gradients: Sequence[Node], kept: Sequence[Node] = ()) -> list[Node]:
     """The nodes that must be stored when `root` is computed, so that computing `gradients` later repeats only
-    pointwise work. Empty where the forward has nothing that is costly to repeat."""
+    pointwise work. `kept` will be read too, by gradients that aren't known yet. Empty where the forward has
+    nothing that is costly to repeat."""
     forward = [n for n in uncomputed([root]) if n.computed is None]
     if not any(n.op.kind in NEVER_TWICE for n in forward):
         return []
     inside = set(forward)
-    read: set[Node] = set()
+    read = inside.intersection(kept)
     for node in uncomputed(gradients):
         if node in inside or node.computed is not None:
             continue
@@ -40,23 +42,33 @@ def saved_for_backward(root: Node, gradients: Sequence[Node]) -> list[Node]:
 
 
 def _cut(forward: list[Node], read: set[Node]) -> list[Node]:
-    graph: Any = networkx.DiGraph()
-    inside = set(forward)
+    number = {node: i for i, node in enumerate(forward)}
+    rows = []
     for node in forward:
-        free = build.constant_value(node) is not None or node.op.kind is Kind.SOURCE
-        limit = {} if _unstorable(node) or free else {"capacity": max(node.nbytes, 1)}
-        graph.add_edge((node, "in"), (node, "out"), **limit)
-        if node.op.kind in NEVER_TWICE:
-            graph.add_edge("twice", (node, "in"))
-        for source in node.src:
-            if source in inside:
-                graph.add_edge((source, "out"), (node, "in"))
-        if node in read:
-            graph.add_edge((node, "out"), "gradients")
+        free = _unstorable(node) or build.constant_value(node) is not None or node.op.kind is Kind.SOURCE
+        sources = node.src[:1] if node.op.kind is Kind.MARKER else node.src
+        within = tuple([number[s] for s in sources if s in number])
+        rows.append((None if free else max(node.nbytes, 1), node.op.kind in NEVER_TWICE, node in read, within))
+    return [forward[i] for i in _minimum_cut(tuple(rows))]
+
+
+@lru_cache(maxsize=256)
+def _minimum_cut(rows: tuple[tuple[int | None, bool, bool, tuple[int, ...]], ...]) -> tuple[int, ...]:
+    """Which rows are stored. A row: its bytes (None: it can't be cut there), whether it must not be computed twice,
+    whether a gradient reads it, the rows it is computed from. The steps of a loop ask the same again and again."""
+    graph: Any = networkx.DiGraph()
+    for i, (size, costly, is_read, sources) in enumerate(rows):
+        graph.add_edge((i, "in"), (i, "out"), **({} if size is None else {"capacity": size}))
+        if costly:
+            graph.add_edge("twice", (i, "in"))
+        for source in sources:
+            graph.add_edge((source, "out"), (i, "in"))
+        if is_read:
+            graph.add_edge((i, "out"), "gradients")
     if "twice" not in graph or "gradients" not in graph:
-        return []
+        return ()
     _, (kept, _) = networkx.minimum_cut(graph, "twice", "gradients")
-    return [n for n in forward if (n, "in") in kept and (n, "out") not in kept]
+    return tuple(i for i in range(len(rows)) if (i, "in") in kept and (i, "out") not in kept)
 
 
 def _unstorable(node: Node) -> bool:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from lazygrad.absent import add_absent_methods
 from lazygrad.ir.node import Node
 from lazygrad.tensor.activation import Activation
 from lazygrad.tensor.aliases import add_aliases
+from lazygrad.tensor.as_strided import AsStrided
 from lazygrad.tensor.assembly import Assembly
 from lazygrad.tensor.autograd import Autograd
+from lazygrad.tensor.bessel import Bessel
+from lazygrad.tensor.calculus import Calculus
 from lazygrad.tensor.conversion import Conversion
 from lazygrad.tensor.core import register_tensor_class, wrap
 from lazygrad.tensor.creation import NewLike
 from lazygrad.tensor.elementwise import Elementwise
+from lazygrad.tensor.factorizations import Factorizations
+from lazygrad.tensor.floats import Floats
+from lazygrad.tensor.history import History
 from lazygrad.tensor.indexing import Indexing
 from lazygrad.tensor.inplace import InPlace
 from lazygrad.tensor.interop import Interop
+from lazygrad.tensor.legacy import constructed
 from lazygrad.tensor.linalg import Linalg
 from lazygrad.tensor.movement import Movement
 from lazygrad.tensor.operators import Operators
@@ -25,18 +33,25 @@ from lazygrad.tensor.selection import Selection
 from lazygrad.tensor.sort import Sorting
 from lazygrad.tensor.special import Special
 from lazygrad.tensor.statistics import Statistics
+from lazygrad.tensor.windowed import Windowed
 
 
 class Tensor(
     Elementwise,
     Special,
+    Bessel,
+    Floats,
     Activation,
     Reduce,
     Scan,
     Sorting,
     Statistics,
+    Calculus,
     Linalg,
+    Factorizations,
     Movement,
+    Windowed,
+    AsStrided,
     Assembly,
     Indexing,
     Selection,
@@ -44,6 +59,7 @@ class Tensor(
     InPlace,
     Operators,
     Autograd,
+    History,
     Properties,
     Conversion,
     NewLike,
@@ -59,4 +75,5 @@ class Tensor(
 
 
 add_aliases(Tensor)
-register_tensor_class(Tensor)
+add_absent_methods(Tensor)
+register_tensor_class(Tensor, lambda *data: constructed(data).node)

@@ -23,6 +23,11 @@ ALIASES = {
     "negative": "neg",
     "not_equal": "ne",
     "subtract": "sub",
+    "swapaxes": "transpose",
+    "swapdims": "transpose",
+    "unsafe_chunk": "chunk",
+    "unsafe_split": "split",
+    "unsafe_split_with_sizes": "split",
     "true_divide": "div",
 }
 

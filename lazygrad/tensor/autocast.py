@@ -9,6 +9,7 @@ it is asked for, so nothing needs a cache.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from typing import Any, TypeVar
@@ -37,7 +38,17 @@ FLOAT32_OPS: dict[str, frozenset[str]] = {
             "softplus sum renorm tan rms_norm " + _LOSSES
         ).split()
     ),
-    "cpu": frozenset(("prod quantile cdist trace binary_cross_entropy " + _LOSSES).split()),
+    "cpu": frozenset(
+        (
+            "prod quantile cdist trace inv inv_ex pinv cholesky cholesky_ex svd svdvals eigh eigvalsh "
+            "solve solve_ex matrix_rank cond qr lstsq binary_cross_entropy " + _LOSSES
+        ).split()
+    ),
+}
+# products that are not among torch's "ops that autocast to float16" (or bfloat16)
+PLAIN_PRODUCTS: dict[str, frozenset[str]] = {
+    "cuda": frozenset(["dot", "inner", "tensordot"]),
+    "cpu": frozenset(["dot", "mv"]),
 }
 
 State = tuple[bool, DType]
@@ -60,11 +71,12 @@ def get_autocast_dtype(device_type: str) -> DType:
     return _states.get().get(device_type, (False, _defaults[device_type]))[1]
 
 
-def autocast_operands(*nodes: Node) -> tuple[Node, ...]:
-    """Operands of a matrix product (linear, matmul, convolution, attention, ...): floats in the lower
-    precision where autocast is on. float64 and integers stay, as in torch."""
-    dtype = active_dtype(nodes[0].device.type) if _states.get() else None
-    if dtype is None:
+def autocast_operands(*nodes: Node, name: str = "matmul") -> tuple[Node, ...]:
+    """Operands of the product called `name` (linear, matmul, convolution, attention, ...): floats in the
+    lower precision where autocast is on. float64 and integers stay, as in torch."""
+    device = nodes[0].device.type
+    dtype = active_dtype(device) if _states.get() else None
+    if dtype is None or name in PLAIN_PRODUCTS[device]:
         return nodes
     return tuple(build.cast(n, dtype) if _eligible(n) else n for n in nodes)
 
@@ -88,7 +100,7 @@ class autocast:
     """`with autocast("cuda", dtype=bfloat16):` or as a decorator. Nests; enabled=False switches it off
     inside.
 
-    RuntimeError for a device type or a dtype that has no lower precision.
+    RuntimeError for a device type that has no lower precision; a dtype that is none warns, and switches it off.
     """
 
     def __init__(
@@ -104,11 +116,14 @@ class autocast:
             )
         chosen = get_autocast_dtype(device_type) if dtype is None else dtype
         if enabled and chosen not in (float16, bfloat16):
-            raise RuntimeError(
+            warnings.warn(
                 at_user_line(
-                    f"autocast: expected dtype float16 or bfloat16, got {getattr(chosen, 'name', chosen)}"
-                )
+                    f"In {device_type} autocast, but the target dtype {getattr(chosen, 'name', chosen)} is not "
+                    "supported. Disabling autocast. It supports float16 and bfloat16"
+                ),
+                stacklevel=2,
             )
+            enabled = False
         self.device = device_type
         self.fast_dtype = chosen
         self._enabled = enabled

@@ -11,6 +11,7 @@ from lazygrad.dtype import DType, bfloat16, bool_, float16, float32, float64, in
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
+from lazygrad.memory_layout import check_memory_format
 from lazygrad.tensor.core import TensorBase, wrap
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Device | No
     unknown = set(kwargs) - {"device", "dtype", "other", "tensor", "non_blocking", "copy", "memory_format"}
     if unknown:
         raise TypeError(at_user_line(f"to() got an unexpected keyword argument '{min(unknown)}'"))
+    check_memory_format(kwargs.get("memory_format"), "to")
     flags = []
     for value in found:
         if value is None:

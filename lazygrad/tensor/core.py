@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 from lazygrad import engine
 from lazygrad.device import Device
-from lazygrad.dtype import DType
+from lazygrad.dtype import DType, bool_
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
@@ -24,6 +24,7 @@ from lazygrad.ir.node import Node, uncomputed
 from lazygrad.runtime.buffer import Buffer
 from lazygrad.runtime.values import known, remember
 from lazygrad.tensor.size import Size
+from lazygrad.tensor.strides import Strided, row_major
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
@@ -57,14 +58,16 @@ def set_grad_mode(enabled: bool) -> None:
 class Cell:
     """What a tensor and all its views share: the current Node, and which leaf it is, if any."""
 
-    __slots__ = ("__weakref__", "home", "leaf_number", "node", "together", "version")
+    __slots__ = ("__weakref__", "former_leaf", "home", "leaf_number", "node", "row_major", "together", "version")
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self.leaf_number: int | None = None
+        self.former_leaf: int | None = None  # a leaf that is frozen and thawed is still the leaf of older graphs
         self.version = 0
         self.together: WeakSet[Cell] | None = None  # what one backward() made: computed all at once
         self.home: Buffer | None = None  # the memory an in-place update of a computed value should land in
+        self.row_major = False  # torch would lay it out row-major too: then what is no view there is none here
 
     def read(self) -> Node:
         return self.node if self.leaf_number is None else build.leaf(self.node, self.leaf_number)
@@ -86,28 +89,78 @@ _leaf_numbers = itertools.count()
 _leaves: WeakValueDictionary[int, TensorBase] = WeakValueDictionary()
 
 
+def new_leaf(node: Node) -> Node:
+    """The same value as a differentiable leaf that no tensor is: a transformation's own."""
+    return build.leaf(node, next(_leaf_numbers))
+
+
+def values_now() -> dict[Cell, Node]:
+    """What every tensor holds, but for computed values that carry a gradient."""
+    return {cell: cell.node for cell in (*_unread, *_settled)}
+
+
+def undo_writes(before: dict[Cell, Node], unwanted: Callable[[Node], bool]) -> bool:
+    """Take back what was written in place since values_now(), where it is such a node. Whether there was any."""
+    written = [c for c in {**before, **dict.fromkeys(_updated)} if c.node is not before.get(c) and unwanted(c.node)]
+    for cell in written:
+        old = before.get(cell)
+        if old is None:
+            assert cell.home is not None  # what was computed has a place
+            old = build.buffer(cell.home, cell.home.dtype, cell.home.shape, cell.home.device)
+        cell.node = old
+        cell.version += 1
+        _settle(cell)
+    return bool(written)
+
+
 def leaf_tensor(number: int) -> TensorBase | None:
-    """The tensor that is the differentiable leaf of this number, if it still exists."""
-    return _leaves.get(number)
+    """The tensor that is the differentiable leaf of this number, if it still exists and isn't frozen."""
+    found = _leaves.get(number)
+    return found if found is not None and found._cell.leaf_number == number else None
 
 
 # -- view paths: each step knows how to go in, and how to put a changed part back ---------------------
 class ViewStep(Generic[T]):
     """One movement of a view path. `enter` takes the base's node to the view's; `leave` takes (base, changed
-    view) to the changed base."""
+    view) to the changed base, and is None where elements may share a place; `lies` takes where the base's
+    elements lie to where the view's do (None: nobody can say)."""
 
-    __slots__ = ("enter", "leave")
+    __slots__ = ("enter", "leave", "lies")
 
-    def __init__(self, enter: Callable[[Node], Node], leave: Callable[[Node, Node], Node]) -> None:
+    def __init__(
+        self,
+        enter: Callable[[Node], Node],
+        leave: Callable[[Node, Node], Node] | None,
+        lies: Callable[[Strided], Strided | None],
+    ) -> None:
         self.enter = enter
         self.leave = leave
+        self.lies = lies
+
+
+class UnrecordedStep(ViewStep[T]):
+    """A view made under no_grad() of what requires grad: what is written through it can't be recorded."""
+
+    __slots__ = ()
 
 
 def _put_back(base: Node, path: tuple[ViewStep[Any], ...], value: Node) -> Node:
     if not path:
         return value
     inner = path[0].enter(base)
+    assert path[0].leave is not None
     return path[0].leave(base, _put_back(inner, path[1:], value))
+
+
+def _put_at_places(base: Node, path: tuple[ViewStep[Any], ...], value: Node) -> Node:
+    """As _put_back, for any path of movements alone: where each element goes is read off the path itself."""
+    places = build.reshape(build.iota(base.numel, base.device), base.shape)
+    for step in path:
+        places = step.enter(places)
+    line = (places.numel,)
+    flat = build.reshape(base, (base.numel,))
+    written = build.scatter(flat, build.reshape(places, line), build.reshape(value, line), 0, "set")
+    return build.reshape(written, base.shape)
 
 
 # -- tensors ------------------------------------------------------------------------------------------
@@ -119,7 +172,10 @@ class TensorBase:
     _cell: Cell
     _path: tuple[ViewStep[Any], ...]
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Any = (), *sizes: int) -> None:
+        """Of a Node; of a user's data or sizes as torch.Tensor takes them: float32 values, or a shape to fill."""
+        if type(node) is not Node:
+            node = _from_data[0](node, *sizes)
         self._adopt(Cell(node), ())
 
     def _adopt(self, cell: Cell, path: tuple[ViewStep[Any], ...]) -> None:
@@ -127,7 +183,7 @@ class TensorBase:
         self._path = path
         self._view: tuple[Node, Node] | None = None  # (base node, this view's node): valid while base stays
         self._grad: Tensor | None = None
-        self._hooks: dict[int, Callable[[Any], Any]] | None = None
+        self._hooks: Any = None  # a leaf's LeafHooks (tensor/hooks.py)
         self._retains = False
         self._consumed = False
         self._saved: list[Node] | None = None  # keeps what a computed loss stored for its backward
@@ -171,33 +227,75 @@ class TensorBase:
     def requires_grad(self) -> bool:
         return self.node.needs_grad
 
+    @requires_grad.setter
+    def requires_grad(self, requires_grad: bool) -> None:
+        self.requires_grad_(requires_grad)
+
     @property
     def is_leaf(self) -> bool:
         """True for tensors made by the user, and for all that don't require grad."""
         return not self.requires_grad or (self._cell.leaf_number is not None and not self._path)
 
+    # -- where elements lie
+    def _lies(self) -> Strided | None:
+        """Sizes, strides and offset of this view; None where its path says no such thing."""
+        lies: Strided | None = row_major(self._cell.node.shape)
+        for step in self._path:
+            lies = step.lies(lies) if lies is not None else None
+        return lies
+
     # -- making others
-    def _viewed(self, enter: Callable[[Node], Node], leave: Callable[[Node, Node], Node]) -> Tensor:
+    def _viewed(
+        self,
+        enter: Callable[[Node], Node],
+        leave: Callable[[Node, Node], Node] | None,
+        lies: Callable[[Strided], Strided | None],
+    ) -> Tensor:
         """A tensor that shares this one's cell: writes through either are seen by both."""
+        kind: type[ViewStep[Any]] = ViewStep
         if not is_grad_enabled() and self.requires_grad:
-            plain = enter
+            plain, kind = enter, UnrecordedStep
             enter = lambda node: build.detach(plain(node))
         view = tensor_class().__new__(tensor_class())
-        view._adopt(self._cell, (*self._path, ViewStep(enter, leave)))
+        view._adopt(self._cell, (*self._path, kind(enter, leave, lies)))
         assert view.node is not None  # a view that can't be fails here, at the user's call
         return view
 
     def _write(self, value: Node) -> Tensor:
-        """Replace this tensor's value in place, seen through every alias. RuntimeError on a leaf that
-        requires grad while gradients are recorded."""
-        name = "a leaf Variable that requires grad is being used in an in-place operation."
-        if is_grad_enabled():
-            if self._cell.leaf_number is not None and self.requires_grad:
-                kind = "a view of " if self._path else ""
-                raise RuntimeError(at_user_line(kind + name + " Use torch.no_grad() or .data around it"))
-        if not is_grad_enabled() or self._cell.leaf_number is not None:
+        """Replace this tensor's value in place, seen through every alias.
+
+        Whether it requires grad stays as torch has it: what did goes on doing so. Under no_grad() the values
+        change and the history doesn't. RuntimeError on a leaf that requires grad while gradients are recorded.
+        """
+        mine, base, recorded = self.node, self._cell.node, is_grad_enabled()
+        self._check_writable(value, mine)
+        if not recorded or self._cell.leaf_number is not None:
             value = build.detach(value)
-        mine = self.node
+        elif mine.needs_grad and not value.needs_grad:  # overwritten whole: gradients of zero
+            value = build.where(build.const(False, bool_, mine.device), mine, value)
+        changed = self._put_into(base, value)
+        self._cell.write(changed if recorded else build.graft(changed, base))
+        if known(self._cell.node) is None:
+            _unread[self._cell] = None
+        return self  # type: ignore[return-value]
+
+    def _check_writable(self, value: Node, mine: Node) -> None:
+        if is_grad_enabled() and self._cell.leaf_number is not None and self.requires_grad:
+            kind = "a view of " if self._path else ""
+            raise RuntimeError(
+                at_user_line(
+                    f"{kind}a leaf Variable that requires grad is being used in an in-place operation. "
+                    "Use torch.no_grad() or .data around it"
+                )
+            )
+        if is_grad_enabled() and self._cell.node.needs_grad:
+            if any(isinstance(step, UnrecordedStep) for step in self._path):
+                raise RuntimeError(
+                    at_user_line(
+                        "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
+                        "Make the view where gradients are recorded, or write to it under no_grad()"
+                    )
+                )
         if value.dtype is not mine.dtype:
             raise RuntimeError(
                 at_user_line(
@@ -210,10 +308,20 @@ class TensorBase:
                     f"output with shape {list(mine.shape)} doesn't match the broadcast shape {list(value.shape)}"
                 )
             )
-        self._cell.write(_put_back(self._cell.node, self._path, value))
-        if known(self._cell.node) is None:
-            _unread[self._cell] = None
-        return self  # type: ignore[return-value]
+
+    def _put_into(self, base: Node, value: Node) -> Node:
+        """The cell's node with `value` where this view lies."""
+        if all(step.leave is not None for step in self._path):
+            return _put_back(base, self._path, value)
+        lies = self._lies()
+        if lies is None or lies.overlaps:
+            raise RuntimeError(
+                at_user_line(
+                    "unsupported operation: more than one element of the written-to tensor refers to a single memory "
+                    "location. Please clone() the tensor before performing the operation."
+                )
+            )
+        return _put_at_places(base, self._path, value)
 
     # -- computing
     def realize(self) -> Tensor:
@@ -222,7 +330,8 @@ class TensorBase:
         return self  # type: ignore[return-value]
 
     def _buffer(self) -> Buffer:
-        return flush([self.node])[0]
+        buffer = known(self.node)
+        return flush([self.node])[0] if buffer is None else buffer
 
     # -- leaves
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -237,13 +346,14 @@ class TensorBase:
                 raise RuntimeError(
                     at_user_line("you can only change requires_grad flags of leaf variables; use .detach() instead")
                 )
-            self._cell.leaf_number = None
+            self._cell.former_leaf, self._cell.leaf_number = self._cell.leaf_number, None
         else:
             if not self.dtype.is_floating_point:
                 raise RuntimeError(at_user_line("only Tensors of floating point dtype can require gradients"))
             if self._path:  # a view of a tensor without gradients becomes a leaf of its own
                 self._adopt(Cell(self.node), ())
-            self._cell.leaf_number = next(_leaf_numbers)
+            former = self._cell.former_leaf
+            self._cell.leaf_number = next(_leaf_numbers) if former is None else former
             _leaves[self._cell.leaf_number] = self
         self._view = None
         return self  # type: ignore[return-value]
@@ -279,6 +389,8 @@ def _companions(roots: list[Node], unread: list[Cell]) -> list[Node]:
 
 def _own_homes(cells: list[Cell]) -> dict[Node, Buffer]:
     """For each update the memory it may take over: that of the old value, where no other tensor has it too."""
+    if not cells:
+        return {}
     users = Counter(id(c.node.arg) for c in _settled if c.node.op is ops.BUFFER)
     users.update(id(c.home) for c in cells)
     return {c.node: c.home for c in cells if c.home is not None and users[id(c.home)] == 1}
@@ -312,10 +424,12 @@ def _settle(cell: Cell) -> None:
 
 # -- the class the mixins make ------------------------------------------------------------------------
 _class: list[type[Tensor]] = []
+_from_data: list[Callable[..., Node]] = []
 
 
-def register_tensor_class(cls: type[Tensor]) -> None:
-    _class[:] = [cls]
+def register_tensor_class(cls: type[Tensor], from_data: Callable[..., Node]) -> None:
+    """The class, and what its constructor does with data and sizes."""
+    _class[:], _from_data[:] = [cls], [from_data]
 
 
 def tensor_class() -> type[Tensor]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lazygrad.device import CPU, Device
+from lazygrad.device import CPU, Device, get_default_device
 from lazygrad.device import device as parse_device
 from lazygrad.dtype import DType, bool_, int64, of_scalar
 from lazygrad.dtype import from_numpy as dtype_of_numpy
@@ -35,12 +35,13 @@ def shape_of(size: tuple[Any, ...]) -> Shape:
 
 def made(node: Node, requires_grad: bool = False) -> Tensor:
     tensor = wrap(node)
+    tensor._cell.row_major = True
     return tensor.requires_grad_() if requires_grad else tensor
 
 
 def placed(device: Any) -> Device:
-    """The device asked for, or the CPU."""
-    return CPU if device is None else parse_device(device)
+    """The device asked for, or the default one."""
+    return get_default_device() if device is None else parse_device(device)
 
 
 def from_array(array: np.ndarray[Any, Any], device: Device, dtype: DType) -> Node:
@@ -76,7 +77,11 @@ def _dtype_of(array: np.ndarray[Any, Any]) -> DType:
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
-    """A CPU tensor of a NumPy array's values. TypeError for anything else, and for dtypes lazygrad lacks."""
+    """A CPU tensor of a NumPy array's values. TypeError for anything else, and for dtypes lazygrad lacks.
+
+    The values are copied, where torch shares the memory: what is computed from a tensor is computed later, and
+    would see what was written to the array in between. Who wants to share asks for it: from_dlpack(array).
+    """
     if not isinstance(array, np.ndarray):
         raise TypeError(at_user_line(f"expected np.ndarray (got {type(array).__name__})"))
     return made(from_array(array, CPU, _dtype_of(array)))

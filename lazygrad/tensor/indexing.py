@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,8 +37,21 @@ class _Basic:
 
     bounds: list[tuple[int, int, int]] = field(default_factory=list)
     shape: list[int] = field(default_factory=list)
+    dims: list[int] = field(default_factory=list)  # of each result dimension its source; ~d: a new one before d
     chosen: list[tuple[int, Any]] = field(default_factory=list)  # (result dimension, index tensor) in order
     single: list[tuple[int, Node]] = field(default_factory=list)  # (source dimension, 0-d index)
+
+    def take(self, dim: int, bounds: tuple[int, int, int]) -> None:
+        """The next result dimension is a slice of a source dimension."""
+        start, stop, step = bounds
+        self.bounds.append(bounds)
+        self.shape.append(max(0, -(-(stop - start) // step)))
+        self.dims.append(dim)
+
+    def widen(self, dim: int) -> None:
+        """The next result dimension is a new one of size 1, before a source dimension."""
+        self.shape.append(1)
+        self.dims.append(~dim)
 
 
 class Indexing(TensorBase):
@@ -131,29 +145,27 @@ def _enter(source: Any, index: Any) -> tuple[Any, list[tuple[int, Node]]]:
     shape = source.node.shape
     items = [_as_tensor(i, source.device) if _is_index_array(i) else i for i in _items(index)]
     taken = sum(_consumed(i) for i in items)
-    if sum(i is Ellipsis for i in items) > 1:
-        raise IndexError(at_user_line("an index can only have a single ellipsis ('...')"))
     if taken > len(shape):
         raise IndexError(at_user_line(f"too many indices for tensor of dimension {len(shape)}"))
     if not any(i is Ellipsis for i in items):
         items.append(Ellipsis)
     plan = _Basic()
-    dim = 0
-    for item in items:
-        if item is Ellipsis:
-            for size in shape[dim : dim + len(shape) - taken]:
-                plan.bounds.append((0, size, 1))
-                plan.shape.append(size)
-            dim += len(shape) - taken
+    dim, rest, met = 0, len(shape) - taken, False
+    for position, item in enumerate(items):
+        if item is Ellipsis:  # the first stands for all that is left, as in torch
+            if met and rest and any(_consumed(i) for i in items[position:]):
+                raise IndexError(at_user_line("two ellipses ('...') leave no dimension for what follows them"))
+            for _ in range(0 if met else rest):
+                plan.take(dim, (0, shape[dim], 1))
+                dim += 1
+            met = True
         elif item is None:
-            plan.shape.append(1)
+            plan.widen(dim)
         elif isinstance(item, (bool, np.bool_)):
             plan.chosen.append((len(plan.shape), tensor([0] if item else [], dtype=int64, device=source.device)))
-            plan.shape.append(1)
+            plan.widen(dim)
         elif isinstance(item, slice):
-            bounds = _slice_bounds(item, shape[dim])
-            plan.bounds.append(bounds)
-            plan.shape.append(max(0, -(-(bounds[1] - bounds[0]) // bounds[2])))
+            plan.take(dim, _slice_bounds(item, shape[dim]))
             dim += 1
         elif isinstance(item, TensorBase):
             dim += _tensor_item(plan, item, shape, dim)
@@ -179,20 +191,20 @@ def _tensor_item(plan: _Basic, item: Any, shape: Shape, dim: int) -> int:
                 )
         if not item.ndim:  # True adds a dimension of size 1, False an empty one
             plan.chosen.append((len(plan.shape), wrap(nonzero_nodes(item.reshape(1))[0])))
-            plan.shape.append(1)
+            plan.widen(dim)
             return 0
         for i, found in enumerate(nonzero_nodes(item)):
             plan.chosen.append((len(plan.shape), wrap(found)))
-            plan.bounds.append((0, shape[dim + i], 1))
-            plan.shape.append(shape[dim + i])
+            plan.take(dim + i, (0, shape[dim + i], 1))
         return item.ndim
     if not item.ndim:
+        if not shape[dim]:
+            raise IndexError(at_user_line(f"index is out of bounds for dimension {dim} with size 0"))
         plan.single.append((dim, item.node))
         plan.bounds.append((0, 1, 1))
         return 1
     plan.chosen.append((len(plan.shape), item))
-    plan.bounds.append((0, shape[dim], 1))
-    plan.shape.append(shape[dim])
+    plan.take(dim, (0, shape[dim], 1))
     return 1
 
 
@@ -224,7 +236,7 @@ def _view(source: Any, plan: _Basic) -> Any:
     view = source
     for dim, place in plan.single:
         view = picked_view(view, dim, place)
-    bounds, shape = tuple(plan.bounds), tuple(plan.shape)
+    bounds, shape, dims = tuple(plan.bounds), tuple(plan.shape), tuple(plan.dims)
     cut = tuple(-(-(stop - start) // step) for start, stop, step in bounds)
 
     def enter(node: Node) -> Node:
@@ -233,7 +245,7 @@ def _view(source: Any, plan: _Basic) -> Any:
     def leave(base: Node, value: Node) -> Node:
         return embed(base, build.reshape(value, cut), bounds)
 
-    return view._viewed(enter, leave)
+    return view._viewed(enter, leave, lambda base: base.indexed(bounds, dims))
 
 
 def picked_view(source: TensorBase, dim: int, place: Node) -> Any:
@@ -247,6 +259,7 @@ def picked_view(source: TensorBase, dim: int, place: Node) -> Any:
     return source._viewed(
         lambda node: build.gather(node, spread(node), dim),
         lambda base, value: build.scatter(base, spread(base), value, dim, "set"),
+        lambda base: None,  # the offset is known on the device only
     )
 
 
@@ -287,10 +300,23 @@ def _flat(node: Node, chosen: list[tuple[int, Node]]) -> _Flat:
     for size, (_, index) in zip(sizes, chosen, strict=True):
         linear = index if linear is None else build.add(build.scale(linear, size), index)
     assert linear is not None
+    if len(chosen) > 1 and node.device.type == "cpu":
+        linear = _kept_out_of_range(linear, sizes, [index for _, index in chosen])
     flat_index = build.reshape(build.expand(linear, picks), (math.prod(picks),))
     if not joined.shape[axis] and flat_index.numel:
         raise IndexError(at_user_line(f"index is out of bounds for dimension with size 0: shape {list(node.shape)}"))
     return _Flat(order, moved.shape, axis, joined, flat_index, picks)
+
+
+def _kept_out_of_range(linear: Node, sizes: list[int], indices: list[Node]) -> Node:
+    """What is out of range of its own dimension stays out of range of all as one, so that reading it raises. On a
+    GPU, where nothing raises, nothing is looked at."""
+    outside = [
+        build.pointwise(ops.OR, build.less(index, build.like(index, 0)), build.less(build.like(index, n - 1), index))
+        for n, index in zip(sizes, indices, strict=True)
+    ]
+    anywhere = reduce(lambda a, b: build.pointwise(ops.OR, a, b), outside)
+    return build.where(anywhere, build.like(linear, math.prod(sizes)), linear)
 
 
 def _index_shape(nodes: list[Node]) -> Shape:
@@ -386,10 +412,12 @@ def _fitted(value: Any, target: Node, shape: Shape) -> Node:
 def _lone_mask(source: Any, index: Any) -> Any:
     """The mask of x[mask], where it is bool and fits the leading dimensions."""
     items = _items(index)
+    if len(items) != 1:
+        return None
     mask = items[0]
-    if len(items) == 1 and isinstance(mask, np.ndarray) and mask.dtype == np.bool_:
+    if isinstance(mask, np.ndarray) and mask.dtype == np.bool_:
         mask = tensor(mask, device=source.device)
-    if len(items) != 1 or not isinstance(mask, TensorBase) or mask.dtype is not bool_ or not mask.ndim:
+    if not isinstance(mask, TensorBase) or mask.dtype is not bool_ or not mask.ndim:
         return None
     return mask if tuple(mask.shape) == source.node.shape[: mask.ndim] else None
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
+from lazygrad.ir import op as ops
+from lazygrad.tensor import layout
 from lazygrad.tensor.core import TensorBase
 from lazygrad.tensor.promote import node_of
 
@@ -40,6 +43,20 @@ class InPlace(TensorBase):
         """Set every element to 0. Returns self."""
         return self.fill_(0)
 
+    def fill_diagonal_(self, fill_value: Any, wrap: bool = False) -> Tensor:
+        """Set the main diagonal; with wrap=True it starts anew below the square part of tall matrices. Returns self."""
+        shape = self.node.shape
+        if len(shape) < 2:
+            raise RuntimeError(at_user_line("fill_diagonal_: dimensions must be larger than 1"))
+        if len(shape) > 2 and len(set(shape)) > 1:
+            raise RuntimeError(at_user_line("fill_diagonal_: all dimensions of input must be of equal length"))
+        rows = layout.positions(self.node, 0)
+        if wrap and len(shape) == 2:
+            rows = build.pointwise(ops.REMAINDER, rows, build.like(rows, shape[1] + 1))
+        on = [build.equal(rows, layout.positions(self.node, axis)) for axis in range(1, len(shape))]
+        value = node_of(fill_value, self.dtype, self.device, "fill_diagonal_")
+        return self._write(build.where(reduce(build.logical_and, on), value, self.node))
+
 
 def _twin(name: str) -> Any:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -58,7 +75,7 @@ TWINS = (
     "lerp lgamma log log10 log1p log2 logical_and logical_not logical_or logical_xor logit lt masked_fill "
     "masked_scatter mul mvlgamma nan_to_num ne neg polygamma pow put rad2deg reciprocal relu remainder round "
     "rsqrt scatter scatter_add scatter_reduce sgn sigmoid sign sin sinc sinh sqrt square sub tan tanh tril triu "
-    "trunc xlogy "
+    "trunc xlogy i0 ldexp nextafter renorm "
 )
 for _name in TWINS.split():
     setattr(InPlace, _name + "_", _twin(_name))

@@ -13,7 +13,8 @@ from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.runtime.array import download, library
 from lazygrad.runtime.buffer import Buffer
-from lazygrad.tensor.core import TensorBase, wrap
+from lazygrad.runtime.values import known
+from lazygrad.tensor.core import Cell, TensorBase, wrap
 from lazygrad.tensor.creation import from_array
 from lazygrad.tensor.printing import set_printoptions, text_of
 
@@ -42,9 +43,12 @@ class Interop(TensorBase):
         return download(self._buffer().read())
 
     def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
-        """As a NumPy array; on the CPU it shares memory where it can. RuntimeError where gradients are recorded.
+        """As a NumPy array. RuntimeError where gradients are recorded; TypeError for tensors on a GPU: use .cpu()
+        first (or force=True).
 
-        TypeError for tensors on a GPU, as in torch: use .cpu() first (or force=True).
+        The array is the tensor's memory on the CPU (a view's is a copy): what is written to it, this tensor and
+        whatever is computed from it later see. A later in-place update gives the tensor other memory, and the
+        array keeps what it held.
         """
         if not force:
             if self.requires_grad:
@@ -60,26 +64,36 @@ class Interop(TensorBase):
                         "to copy the tensor to host memory first."
                     )
                 )
+        return download(self._shared_buffer().read())
+
+    def _shared_buffer(self) -> Buffer:
+        """The memory of the (computed) value, which somebody outside holds from now on."""
         buffer = self._buffer()
         buffer.exported = True
-        return download(buffer.read())
+        if not self._path and known(self._cell.node) is None:  # a constant has none of its own until now
+            self._cell.node = build.buffer(buffer, buffer.dtype, buffer.shape, buffer.device)
+        return buffer
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers; a number for a 0-d tensor."""
         array = self._host()
         return array.astype(np.float64).tolist() if self.dtype.is_floating_point else array.tolist()
 
+    __array_priority__ = 1000  # NumPy's arrays and numbers leave operators to the tensor
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        array = self.numpy()
-        return array if dtype is None else array.astype(dtype)
+        """ValueError for copy=False where the dtype asks for one."""
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        """NumPy's functions of a tensor return tensors."""
+        return wrap(from_array(np.asarray(array), CPU, dtype_of_numpy(array.dtype)))
 
     def __dlpack__(self, *, stream: Any = None, **kwargs: Any) -> Any:
         """The memory of the (computed) value for another library. BufferError where gradients are recorded."""
         if self.requires_grad:
             raise BufferError(at_user_line("Can't export tensors that require gradient, use tensor.detach()"))
-        buffer = self._buffer()
-        buffer.exported = True
-        array = buffer.read()
+        array = self._shared_buffer().read()
         if self.dtype is bfloat16:
             raise BufferError(at_user_line("DLPack: NumPy and CuPy can't export bfloat16; convert with .float() first"))
         return array.__dlpack__(stream=stream) if self.device.type == "cuda" else array.__dlpack__()
@@ -89,6 +103,12 @@ class Interop(TensorBase):
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         return text_of(self)
+
+    def __copy__(self) -> Any:
+        """Another name of the same memory and history."""
+        twin = type(self).__new__(type(self))
+        twin._adopt(self._cell, self._path)
+        return twin
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """A leaf of its own with the same value. RuntimeError for a tensor that has a gradient history."""
@@ -100,10 +120,13 @@ class Interop(TensorBase):
                     "torch.nn.utils.weight_norm usage"
                 )
             )
+        cell = memo.get(id(self._cell))
+        if cell is None:  # views of one tensor stay views of one
+            cell = memo[id(self._cell)] = Cell(build.detach(self._cell.read()))
         twin = type(self).__new__(type(self))
-        TensorBase.__init__(twin, build.detach(self.node))
+        twin._adopt(cell, self._path)
         memo[id(self)] = twin
-        if self.requires_grad:
+        if self.requires_grad and not twin.requires_grad:
             twin.requires_grad_()
         if self._grad is not None:
             twin._grad = self._grad.detach().clone()
@@ -121,7 +144,10 @@ def _unpickled(cls: Any, array: np.ndarray[Any, Any], dtype: DType, device: str,
 
 
 def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor on the memory of another library's array, without a copy where that library allows it."""
+    """A tensor on the memory of another library's array, without a copy where that library allows it.
+
+    Whoever writes to that memory later changes this tensor, and what is computed from it but hasn't been yet.
+    """
     kind, index = ext_tensor.__dlpack_device__()
     device = Device("cuda", int(index)) if int(kind) == 2 else CPU
     array = library(device.type).from_dlpack(ext_tensor)

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from lazygrad.device import set_default_device
+from lazygrad.dtype import DType
+from lazygrad.errors import at_user_line
 from lazygrad.tensor.conversion import TYPE_NAMES
 from lazygrad.tensor.core import TensorBase
 from lazygrad.tensor.creation import empty, tensor
+from lazygrad.tensor.promote import get_default_dtype, set_default_dtype
+from lazygrad.tensor.size import Size
+
+if TYPE_CHECKING:
+    from lazygrad.tensor import Tensor
+
+
+def constructed(data: tuple[Any, ...], dtype: DType | None = None) -> Tensor:
+    """What Tensor(*data) and its typed kin hold: of sizes that shape, unset; else values. dtype None: the default."""
+    dtype = dtype or get_default_dtype()
+    if len(data) == 1 and not isinstance(data[0], (int, np.integer, Size)):
+        return tensor(data[0], dtype=dtype)
+    return empty(*data or (0,), dtype=dtype)
 
 
 class _OfDtype(type):
@@ -17,10 +35,8 @@ class _OfDtype(type):
     def __instancecheck__(cls, value: Any) -> bool:
         return isinstance(value, TensorBase) and value.dtype is cls.dtype
 
-    def __call__(cls, *args: Any) -> Any:
-        if len(args) == 1 and not isinstance(args[0], int):
-            return tensor(args[0], dtype=cls.dtype)
-        return empty(*args if args else (0,), dtype=cls.dtype)
+    def __call__(cls, *data: Any) -> Any:
+        return constructed(data, cls.dtype)
 
 
 def _typed(name: str) -> Any:
@@ -39,3 +55,14 @@ ShortTensor = _typed("Short")
 IntTensor = _typed("Int")
 LongTensor = _typed("Long")
 BoolTensor = _typed("Bool")
+
+
+def set_default_tensor_type(t: Any) -> None:
+    """The dtype (and device) of tensors made from Python floats, by an old name: DoubleTensor or
+    "torch.cuda.FloatTensor". TypeError for another name."""
+    name = t if isinstance(t, str) else getattr(t, "__name__", repr(t))
+    kind = name.split(".")[-1].removesuffix("Tensor")
+    if kind not in TYPE_NAMES:
+        raise TypeError(at_user_line(f"invalid type object: {name!r}; use one such as 'torch.FloatTensor'"))
+    set_default_dtype(TYPE_NAMES[kind])
+    set_default_device("cuda" if ".cuda." in name else "cpu")

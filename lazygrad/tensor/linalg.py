@@ -9,10 +9,11 @@ from lazygrad.dtype import bool_
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
+from lazygrad.ir.factorizations import identity
 from lazygrad.ir.node import Node
 from lazygrad.shape import broadcast
 from lazygrad.tensor.arguments import axis_of, check_tensor, integers
-from lazygrad.tensor.autocast import autocast_operands
+from lazygrad.tensor.autocast import autocast_operands, float32_operands
 from lazygrad.tensor.core import TensorBase, wrap
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def product(a: Node, b: Node, name: str = "matmul") -> Node:
     """numpy.matmul over Nodes: vectors, matrices, batches. RuntimeError where sizes or dtypes differ."""
-    a, b = autocast_operands(a, b)
+    a, b = autocast_operands(a, b, name=name)
     if a.dtype is not b.dtype:
         raise RuntimeError(
             at_user_line(
@@ -124,7 +125,7 @@ class Linalg(TensorBase):
                     f"{list(self.node.shape)} and {list(other.node.shape)}"
                 )
             )
-        return wrap(contract(self.node, other.node, (self.node.ndim - 1,), (other.node.ndim - 1,)))
+        return wrap(contract(self.node, other.node, (self.node.ndim - 1,), (other.node.ndim - 1,), "inner"))
 
     def outer(self, vec2: Tensor) -> Tensor:
         """Every product of an element of self and one of vec2."""
@@ -167,8 +168,8 @@ class Linalg(TensorBase):
 
     def trace(self) -> Tensor:
         """The sum of a matrix's diagonal."""
-        _want("trace", self, 2, "self")
-        return self.diagonal().sum()
+        (node,) = float32_operands("trace", _want("trace", self, 2, "self"))
+        return wrap(node).diagonal().sum()
 
     def cross(self, other: Tensor, dim: int | None = None) -> Tensor:
         """The vector product along a dimension of size 3 (the first such one unless given)."""
@@ -185,15 +186,6 @@ class Linalg(TensorBase):
             )
         a, b = self.expand(shape), other.expand(shape)
         return a.roll(-1, axis).mul(b.roll(-2, axis)).sub(a.roll(-2, axis).mul(b.roll(-1, axis)))
-
-    def inverse(self) -> Tensor:
-        """The inverse of square matrices; see lazygrad.linalg.inv."""
-        node = self.node
-        if node.ndim < 2 or node.shape[-1] != node.shape[-2]:
-            raise RuntimeError(
-                at_user_line(f"linalg.inv: A must be batches of square matrices, got shape {list(node.shape)}")
-            )
-        return wrap(build.solve(node, build.expand(_identity(node), node.shape)))
 
     def matrix_power(self, n: int) -> Tensor:
         """The n-th power of a square matrix, by repeated squaring."""
@@ -212,18 +204,12 @@ class Linalg(TensorBase):
                 result = square if result is None else result.matmul(square)
             n >>= 1
             square = square.matmul(square) if n else square
-        return result if result is not None else wrap(build.expand(_identity(self.node), self.node.shape))
+        return result if result is not None else wrap(build.expand(identity(self.node), self.node.shape))
 
     def cdist(self, x2: Tensor, p: float = 2.0) -> Tensor:
         """The p-norm distance between every row of self and every row of x2."""
-        difference = self.unsqueeze(-2).sub(x2.unsqueeze(-3))
-        return difference.norm(p, -1)
-
-
-def _identity(node: Node) -> Node:
-    n = node.shape[-1]
-    rows, columns = build.reshape(build.iota(n, node.device), (n, 1)), build.reshape(build.iota(n, node.device), (1, n))
-    return build.cast(build.equal(rows, columns), node.dtype)
+        a, b = map(wrap, float32_operands("cdist", self.node, x2.node))
+        return a.unsqueeze(-2).sub(b.unsqueeze(-3)).norm(p, -1)
 
 
 def _added(bias: Any, result: Any, beta: float, alpha: float, name: str) -> Tensor:
@@ -254,7 +240,9 @@ def _added(bias: Any, result: Any, beta: float, alpha: float, name: str) -> Tens
 
 
 # -- contraction over any dimensions ------------------------------------------------------------------
-def contract(a: Node, b: Node, a_axes: tuple[int, ...], b_axes: tuple[int, ...]) -> Node:
+def contract(
+    a: Node, b: Node, a_axes: tuple[int, ...], b_axes: tuple[int, ...], name: str = "matmul"
+) -> Node:
     """The sum over paired axes; what is left of a comes before what is left of b."""
     a_rest = [i for i in range(a.ndim) if i not in a_axes]
     b_rest = [i for i in range(b.ndim) if i not in b_axes]
@@ -264,7 +252,7 @@ def contract(a: Node, b: Node, a_axes: tuple[int, ...], b_axes: tuple[int, ...])
     a_shape, b_shape = [a.shape[i] for i in a_rest], [b.shape[i] for i in b_rest]
     left = build.reshape(left, (math.prod(a_shape), inner))
     right = build.reshape(right, (inner, math.prod(b_shape)))
-    return build.reshape(product(left, right, "tensordot"), (*a_shape, *b_shape))
+    return build.reshape(product(left, right, name), (*a_shape, *b_shape))
 
 
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
@@ -298,7 +286,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
                 right = build.reduce(ops.SUM, right, (j,))
             else:
                 left = build.reduce(ops.SUM, left, (i,))
-    return wrap(contract(left, right, a_axes, b_axes))
+    return wrap(contract(left, right, a_axes, b_axes, "tensordot"))
 
 
 def chain_matmul(*matrices: Any) -> Tensor:

@@ -3,47 +3,84 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from lazygrad.dtype import DType
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
-from lazygrad.ir import op as ops
-from lazygrad.ir.node import Node
 from lazygrad.shape import Shape, resolve_reshape
 from lazygrad.tensor.arguments import axes_of, axis_of, integer, integers, ordered_axes
-from lazygrad.tensor.core import TensorBase
-from lazygrad.tensor.layout import embed, inverse, narrowed, whole, windows
+from lazygrad.tensor.bits import same_bytes
+from lazygrad.tensor.core import TensorBase, wrap
+from lazygrad.tensor.layout import embed, inverse, whole
+from lazygrad.tensor.strides import Strided, row_major
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
 
 
-def reshaped(tensor: TensorBase, shape: Shape) -> Tensor:
-    """A view of another shape."""
-    return tensor._viewed(lambda node: build.reshape(node, shape), lambda base, v: build.reshape(v, base.shape))
+Lies = Callable[[Strided], "Strided | None"]
+
+
+def reshaped(tensor: TensorBase, shape: Shape, lies: Lies | None = None) -> Tensor:
+    """A view of another shape, the same row-major order."""
+    return tensor._viewed(
+        lambda node: build.reshape(node, shape),
+        lambda base, v: build.reshape(v, base.shape),
+        lies or (lambda base: base.reshaped(shape)),
+    )
 
 
 def permuted(tensor: TensorBase, axes: Shape) -> Tensor:
     """A view with its dimensions in another order."""
-    return tensor._viewed(lambda node: build.permute(node, axes), lambda base, v: build.permute(v, inverse(axes)))
+    return tensor._viewed(
+        lambda node: build.permute(node, axes),
+        lambda base, v: build.permute(v, inverse(axes)),
+        lambda base: base.permuted(axes),
+    )
 
 
 def sliced(tensor: TensorBase, axis: int, start: int, stop: int, step: int = 1) -> Tensor:
     """A view of start:stop:step along `axis`."""
     bounds = whole(tensor.node.shape)
     bounds[axis] = (start, stop, step)
-    return tensor._viewed(lambda node: build.slice_(node, bounds), lambda base, v: embed(base, v, bounds))
-
-
-def _overlapping(base: Node, value: Node) -> NoReturn:
-    raise RuntimeError(
-        at_user_line(
-            "unsupported operation: more than one element of the written-to tensor refers to a single memory "
-            "location. Please clone() the tensor before performing the operation."
-        )
+    return tensor._viewed(
+        lambda node: build.slice_(node, bounds),
+        lambda base, v: embed(base, v, bounds),
+        lambda base: base.sliced(bounds),
     )
+
+
+def _is_cut_by_copying(tensor: TensorBase, shape: Shape) -> bool:
+    """Whether strides can't say this shape, so that torch would copy."""
+    if not tensor._path:
+        return False
+    lies = tensor._lies()
+    return lies is not None and lies.reshaped(shape) is None
+
+
+def _shared_or_copied(tensor: TensorBase, shape: Shape) -> Tensor:
+    """reshape(): a view where torch's is one, else a copy."""
+    if not _is_cut_by_copying(tensor, shape):
+        return reshaped(tensor, shape)
+    copy = wrap(build.reshape(tensor.node, shape))
+    copy._cell.row_major = True
+    return copy
+
+
+def _shared(tensor: TensorBase, shape: Shape) -> Tensor:
+    """view(): RuntimeError where torch is sure to have no such view. Of a computed result torch may have chosen
+    strides for which it has one; what is written to such a view is seen here too."""
+    if tensor._cell.row_major and _is_cut_by_copying(tensor, shape):
+        raise RuntimeError(
+            at_user_line(
+                f"view size {list(shape)} is not compatible with input tensor's size {list(tensor.node.shape)} and "
+                "stride (at least one dimension spans across two contiguous subspaces). Use .reshape(...) instead."
+            )
+        )
+    return reshaped(tensor, shape)
 
 
 class Movement(TensorBase):
@@ -51,14 +88,20 @@ class Movement(TensorBase):
 
     # -- another shape, the same row-major order
     def reshape(self, *shape: Any) -> Tensor:
-        """The same elements under another shape; one size may be -1. RuntimeError where sizes don't agree."""
-        return reshaped(self, resolve_reshape(self.node.shape, integers(shape, "reshape()")))
+        """The same elements under another shape; one size may be -1. RuntimeError where sizes don't agree.
+
+        A view where strides can say that shape (see stride()), else a copy.
+        """
+        return _shared_or_copied(self, resolve_reshape(self.node.shape, integers(shape, "reshape()")))
 
     def view(self, *shape: Any) -> Tensor:
-        """As reshape; view(dtype) reads the same bytes as another dtype."""
+        """As reshape, never a copy: RuntimeError where strides don't allow it (a transposed tensor joined up).
+
+        view(dtype) reads the same bytes as another dtype.
+        """
         if len(shape) == 1 and isinstance(shape[0], DType):
             return _view_as_dtype(self, shape[0])
-        return reshaped(self, resolve_reshape(self.node.shape, integers(shape, "view()")))
+        return _shared(self, resolve_reshape(self.node.shape, integers(shape, "view()")))
 
     def view_as(self, other: Tensor) -> Tensor:
         """self.view(other.size())."""
@@ -77,11 +120,11 @@ class Movement(TensorBase):
             raise RuntimeError(at_user_line("flatten() has invalid args: start_dim cannot come after end_dim"))
         if not shape:
             return reshaped(self, (1,))
-        return reshaped(self, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
+        return _shared_or_copied(self, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
 
     def ravel(self) -> Tensor:
         """As one dimension."""
-        return reshaped(self, (self.node.numel,))
+        return _shared_or_copied(self, (self.node.numel,))
 
     def unflatten(self, dim: int, sizes: Any) -> Tensor:
         """One dimension as several; one of `sizes` may be -1."""
@@ -105,16 +148,16 @@ class Movement(TensorBase):
     def squeeze(self, dim: Any = None) -> Tensor:
         """Without dimensions of size 1: all, or those among `dim`."""
         shape = self.node.shape
-        if dim is None:
-            return reshaped(self, tuple(n for n in shape if n != 1))
-        axes = axes_of(self.node, dim, "squeeze") if not _is_empty(dim) else ()
-        return reshaped(self, tuple(n for i, n in enumerate(shape) if n != 1 or i not in axes))
+        asked = range(len(shape)) if dim is None else () if _is_empty(dim) else axes_of(self.node, dim, "squeeze")
+        axes = [i for i in asked if shape[i : i + 1] == (1,)]
+        kept = tuple(n for i, n in enumerate(shape) if i not in axes)
+        return reshaped(self, kept, lambda base: base.without(axes))
 
     def unsqueeze(self, dim: int) -> Tensor:
         """With a new dimension of size 1 at `dim`."""
         axis = axis_of(self.node, dim, "unsqueeze", extra=1)
         shape = self.node.shape
-        return reshaped(self, (*shape[:axis], 1, *shape[axis:]))
+        return reshaped(self, (*shape[:axis], 1, *shape[axis:]), lambda base: base.with_one(axis))
 
     # -- another order of dimensions
     def permute(self, *dims: Any) -> Tensor:
@@ -224,8 +267,8 @@ class Movement(TensorBase):
             target.append(have if size == -1 and have is not None else size)
         wanted = tuple(target)
         if math.prod(wanted) == math.prod(shape):
-            return reshaped(self, wanted)
-        return self._viewed(lambda node: build.expand(node, wanted), _overlapping)
+            return reshaped(self, wanted, lambda base: base.expanded(wanted))
+        return self._viewed(lambda node: build.expand(node, wanted), None, lambda base: base.expanded(wanted))
 
     def expand_as(self, other: Tensor) -> Tensor:
         """self.expand(other.size())."""
@@ -251,7 +294,8 @@ class Movement(TensorBase):
             )
         place %= size
         part = sliced(self, axis, place, place + 1)
-        return reshaped(part, tuple(n for i, n in enumerate(self.node.shape) if i != axis))
+        rest = tuple(n for i, n in enumerate(self.node.shape) if i != axis)
+        return reshaped(part, rest, lambda base: base.without((axis,)))
 
     def narrow(self, dim: int, start: Any, length: int) -> Tensor:
         """`length` elements of `dim` from `start`. RuntimeError where they don't lie inside."""
@@ -326,6 +370,16 @@ class Movement(TensorBase):
         """tensor_split along dimension 0."""
         return self.tensor_split(indices_or_sections, 0)
 
+    def dsplit(self, indices_or_sections: Any) -> tuple[Tensor, ...]:
+        """tensor_split along dimension 2. RuntimeError below 3 dimensions."""
+        if self.node.ndim < 3:
+            raise RuntimeError(
+                at_user_line(
+                    f"dsplit() requires a tensor with at least 3 dimensions, but got one with {self.node.ndim}"
+                )
+            )
+        return self.tensor_split(indices_or_sections, 2)
+
     def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
         """Every slice along `dim`, without that dimension."""
         axis = self._split_axis(dim, "unbind")
@@ -342,43 +396,6 @@ class Movement(TensorBase):
             found.append(sliced(self, axis, start, start + length))
             start += length
         return tuple(found)
-
-    def diagonal(self, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-        """The diagonal of two dimensions as a last dimension."""
-        a, b = axis_of(self.node, dim1, "diagonal"), axis_of(self.node, dim2, "diagonal")
-        if a == b:
-            raise RuntimeError(at_user_line(f"diagonal dimensions cannot be identical {dim1}, {dim2}"))
-        moved = permuted(self, (*(i for i in range(self.node.ndim) if i not in (a, b)), a, b))
-        *lead, rows, columns = moved.node.shape
-        count = max(0, min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns))
-        flat = reshaped(moved, (*lead, rows * columns))
-        start = min(rows * columns, max(offset, -offset * columns)) if count else 0
-        stop = start + (count - 1) * (columns + 1) + 1 if count else start
-        return sliced(flat, len(lead), start, stop, columns + 1)
-
-    def unfold(self, dimension: int, size: int, step: int) -> Tensor:
-        """Windows of `size` elements every `step` along a dimension, their elements in a new last one."""
-        if not self.node.ndim:
-            if size > 1:
-                raise RuntimeError(at_user_line(f"maximum size for tensor at dimension 0 is 1 but size is {size}"))
-            return reshaped(self, (1,))
-        axis = axis_of(self.node, dimension, "unfold")
-        length = self.node.shape[axis]
-        if size > length or size < 0:
-            raise RuntimeError(
-                at_user_line(f"maximum size for tensor at dimension {axis} is {length} but size is {size}")
-            )
-        if step <= 0:
-            raise RuntimeError(at_user_line(f"step is {step} but must be > 0"))
-        count = (length - size) // step + 1
-        if size <= step:  # windows side by side: a slice of the line cut into rows, written as any view
-            covered = sliced(self, axis, 0, (count - 1) * step + size)
-            if size < step and count > 1:
-                return _spaced_windows(self, axis, size, step)
-            shape = covered.node.shape
-            cut = reshaped(covered, (*shape[:axis], count, size, *shape[axis + 1 :]))
-            return cut.movedim(axis + 1, -1)
-        return self._viewed(lambda node: windows(node, axis, size, step), _overlapping)
 
     # -- in place on the shape alone
     def _become(self, view: TensorBase) -> Tensor:
@@ -409,34 +426,17 @@ def _is_empty(dims: Any) -> bool:
     return isinstance(dims, (tuple, list)) and not dims
 
 
-def _spaced_windows(tensor: TensorBase, axis: int, size: int, step: int) -> Tensor:
-    """Windows that leave gaps: each of their columns is a strided slice of the base."""
-
-    def leave(base: Node, value: Node) -> Node:
-        for i in range(size):
-            part = narrowed(value, value.ndim - 1, i, i + 1)
-            bounds = whole(base.shape)
-            count = value.shape[axis]
-            bounds[axis] = (i, i + (count - 1) * step + 1, step)
-            base = embed(base, build.reshape(part, value.shape[:-1]), bounds)
-        return base
-
-    return tensor._viewed(lambda node: windows(node, axis, size, step), leave)
-
-
 def _view_as_dtype(tensor: TensorBase, dtype: DType) -> Tensor:
-    """The same bytes as another dtype. RuntimeError where the widths differ."""
-    old = tensor.node.dtype
-    if old.itemsize != dtype.itemsize:
-        raise RuntimeError(
-            at_user_line(
-                f"view(dtype): {old.name} and {dtype.name} have elements of {old.itemsize} and {dtype.itemsize} bytes; "
-                "lazygrad reads bytes as a dtype of the same width only"
-            )
-        )
+    """The same bytes as another dtype."""
+    old, new = tensor.node.dtype.itemsize, dtype.itemsize
+
+    def lies(base: Strided) -> Strided | None:
+        if old == new or not (base.is_contiguous and not base.offset):
+            return base if old == new else None
+        return row_major((*base.shape[:-1], base.shape[-1] * old // new))
+
     return tensor._viewed(
-        lambda node: build.pointwise(ops.BITCAST, node, arg=dtype),
-        lambda base, value: build.pointwise(ops.BITCAST, value, arg=base.dtype),
+        lambda node: same_bytes(node, dtype), lambda base, value: same_bytes(value, base.dtype), lies
     )
 
 

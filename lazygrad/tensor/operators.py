@@ -42,6 +42,13 @@ def as_tensor_like(self: Any, number: Any) -> Any:
     return type(self)._wrapped(node)
 
 
+def _scalar(tensor: Any) -> Any:
+    """The one element. ValueError for more or fewer, as torch has it where Python asks."""
+    if tensor.numel() != 1:
+        raise ValueError(at_user_line("only one element tensors can be converted to Python scalars"))
+    return tensor.item()
+
+
 class Operators(TensorBase):
     __slots__ = ()
 
@@ -58,11 +65,14 @@ class Operators(TensorBase):
     __pow__ = _binary("pow")
     __rpow__ = _binary("pow", swapped=True)
     __matmul__ = _binary("matmul")
+    __rmatmul__ = _binary("matmul", swapped=True)
     __and__ = __rand__ = _binary("bitwise_and")
     __or__ = __ror__ = _binary("bitwise_or")
     __xor__ = __rxor__ = _binary("bitwise_xor")
     __lshift__ = _binary("bitwise_left_shift")
     __rshift__ = _binary("bitwise_right_shift")
+    __rlshift__ = _binary("bitwise_left_shift", swapped=True)
+    __rrshift__ = _binary("bitwise_right_shift", swapped=True)
     __lt__ = _binary("lt")
     __le__ = _binary("le")
     __gt__ = _binary("gt")
@@ -79,6 +89,8 @@ class Operators(TensorBase):
     __iand__ = _in_place("bitwise_and_")
     __ior__ = _in_place("bitwise_or_")
     __ixor__ = _in_place("bitwise_xor_")
+    __ilshift__ = _in_place("bitwise_left_shift_")
+    __irshift__ = _in_place("bitwise_right_shift_")
 
     def __neg__(self: Any) -> Tensor:
         return self.neg()
@@ -98,19 +110,26 @@ class Operators(TensorBase):
         return id(self)
 
     def __bool__(self: Any) -> bool:
-        return bool(self.item())
+        return self.is_nonzero()
 
     def __float__(self: Any) -> float:
-        return float(self.item())
+        return float(_scalar(self))
 
     def __int__(self: Any) -> int:
-        return int(self.item())
+        return int(_scalar(self))
+
+    def __complex__(self: Any) -> complex:
+        return complex(_scalar(self))
 
     def __index__(self: Any) -> int:
-        value = self.item()
-        if isinstance(value, float):
-            raise TypeError("only integer tensors of a single element can be converted to an index")
-        return int(value)
+        if self.numel() != 1 or self.dtype.is_floating_point:
+            raise TypeError(
+                at_user_line("only integer tensors of a single element can be converted to an index")
+            )
+        return int(self.item())
+
+    def __reversed__(self: Any) -> Tensor:
+        return self.flip(0) if self.ndim else self
 
     def __format__(self: Any, spec: str) -> str:
         return format(self.item(), spec) if self.ndim == 0 else object.__format__(self, spec)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from lazygrad.dtype import bool_, int64
-from lazygrad.ir import op as ops
 from lazygrad.runtime.array import download
+from lazygrad.tensor.history import origin_of
 from lazygrad.tensor.promote import get_default_dtype
 
 
@@ -135,18 +135,12 @@ def text_of(tensor: Any) -> str:
         body = _body(array, len(prefix), options, summarise, spell)
     if tensor.device.type != "cpu":
         notes.append(f"device='{tensor.device}'")
-    usual = (get_default_dtype(), bool_) if array.size == 0 else (get_default_dtype(), int64, bool_)
+    usual = (get_default_dtype(),) if array.size == 0 else (get_default_dtype(), int64, bool_)
     if tensor.dtype not in usual:
         notes.append(f"dtype={tensor.dtype!r}")
     if tensor.requires_grad:
-        notes.append("requires_grad=True" if tensor.is_leaf else f"grad_fn=<{_origin(tensor.node)}>")
+        notes.append("requires_grad=True" if tensor.is_leaf else f"grad_fn=<{origin_of(tensor.node)}>")
     return _joined(prefix + body, notes, options.linewidth)
-
-
-def _origin(node: Any) -> str:
-    while node.op in (ops.CAST,) and node.src[0].needs_grad:
-        node = node.src[0]
-    return f"{node.op.name.capitalize()}Backward0"
 
 
 def _joined(text: str, notes: list[str], width: int) -> str:

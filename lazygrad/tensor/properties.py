@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lazygrad import memory_layout
+from lazygrad.errors import at_user_line
 from lazygrad.ir import build
-from lazygrad.shape import contiguous_strides
 from lazygrad.tensor.arguments import axis_of
 from lazygrad.tensor.core import Cell, TensorBase, wrap
+from lazygrad.tensor.strides import row_major
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
@@ -31,19 +33,37 @@ class Properties(TensorBase):
     nelement = numel
 
     def stride(self, dim: int | None = None) -> Any:
-        """Row-major strides: lazygrad composes views and shows every tensor as contiguous."""
-        strides = contiguous_strides([max(n, 1) for n in self.node.shape])
+        """How many elements lie between neighbours along each dimension, or along one.
+
+        A view lies where its base's elements do. A computed result lies row-major, also where torch would follow
+        the strides of its operands.
+        """
+        strides = (self._lies() or row_major(self.node.shape)).strides
         return strides if dim is None else strides[axis_of(self.node, dim, "stride")]
 
     def storage_offset(self) -> int:
-        return 0
+        """Where a view's first element lies in its base. RuntimeError where only the device knows."""
+        lies = self._lies()
+        if lies is None:
+            raise RuntimeError(
+                at_user_line("storage_offset(): this view was taken at an index that hasn't been computed")
+            )
+        return lies.offset
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
-        return True
+        """Whether elements lie row-major without gaps: see stride()."""
+        memory_layout.check_memory_format(memory_format, "is_contiguous")
+        lies = self._lies()
+        return lies is None or lies.is_contiguous
 
     def contiguous(self, memory_format: Any = None) -> Tensor:
-        """Itself: see stride()."""
-        return self  # type: ignore[return-value]
+        """Itself where it is_contiguous(), else a row-major copy."""
+        memory_layout.check_memory_format(memory_format, "contiguous")
+        if self.is_contiguous():
+            return self  # type: ignore[return-value]
+        made = wrap(self.node)
+        made._cell.row_major = True
+        return made
 
     @property
     def itemsize(self) -> int:
@@ -61,11 +81,12 @@ class Properties(TensorBase):
         return self.device.type == "cuda"
 
     is_cpu = property(lambda self: self.device.type == "cpu")
+    is_pinned = is_shared = is_distributed = lambda self: False
     is_xpu = is_mps = is_meta = is_sparse = is_quantized = is_mkldnn = property(lambda self: False)
 
     @property
-    def layout(self) -> str:
-        return "strided"
+    def layout(self) -> memory_layout.layout:
+        return memory_layout.strided
 
     def get_device(self) -> int:
         """The index of the GPU; -1 on the CPU."""
@@ -126,4 +147,5 @@ class Properties(TensorBase):
 
     def clone(self, *, memory_format: Any = None) -> Tensor:
         """A copy of its own; gradients flow through."""
+        memory_layout.check_memory_format(memory_format, "clone")
         return wrap(self.node)

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lazygrad.device import CPU, Device, device
 from lazygrad.dtype import DType, float16, float64, int64, uint8
+from lazygrad.errors import at_user_line
 from lazygrad.ir import attention, build
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
@@ -25,9 +30,37 @@ if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
 
 
+DEFAULT_SEED = 67280421310721  # torch's
+
+
 def _number(value: int, where: Device) -> Node:
     array = upload(np.asarray(value & (2**64 - 1), np.uint64).view(np.int64), where)
     return build.buffer(Buffer(array, int64, (), where), int64, (), where)
+
+
+RANDOMNESS = ("error", "different", "same")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What draws mean inside a vmap over `size` examples; `index` is the number of each."""
+
+    randomness: str
+    size: int
+    index: Node
+
+
+_examples: ContextVar[tuple[Examples, ...]] = ContextVar("lazygrad_examples", default=())
+
+
+@contextmanager
+def drawing_for(examples: Examples) -> Iterator[None]:
+    """Draws inside are made for these examples too."""
+    token = _examples.set((*_examples.get(), examples))
+    try:
+        yield
+    finally:
+        _examples.reset(token)
 
 
 class Generator:
@@ -35,7 +68,7 @@ class Generator:
 
     def __init__(self, device: Any = "cpu") -> None:
         self.device = _device(device)
-        self._seed_value = 67280421310721  # torch's default
+        self._seed_value = DEFAULT_SEED
         self._seed = Cell(_number(self._seed_value, self.device))
         self._counter = Cell(_number(0, self.device))
 
@@ -48,17 +81,33 @@ class Generator:
 
     def seed(self) -> int:
         """Start a stream nobody can predict; returns its seed."""
-        self.manual_seed(secrets.randbits(63))
-        return self._seed_value
+        return self.manual_seed(fresh_seed())._seed_value
 
     def initial_seed(self) -> int:
         return self._seed_value
 
     def draw(self, count: int) -> tuple[Node, Node]:
         """(seed, first counter) of `count` fresh counters, which are used up by this call."""
-        counter = self._counter.read()
-        self._counter.write(build.shift(counter, count))
+        before = counter = self._counter.read()
+        for examples in reversed(_examples.get()):
+            if examples.randomness == "error":
+                raise RuntimeError(
+                    at_user_line(
+                        "vmap: called random operation while in randomness error mode. Please either use the 'same' or "
+                        "'different' randomness flags on vmap or perform the randomness operation out of vmap"
+                    )
+                )
+            if examples.randomness == "different":
+                counter = build.add(counter, build.scale(build.copy(examples.index, self.device), count))
+                count *= examples.size
+        self._counter.write(build.shift(before, count))
         return self._seed.read(), counter
+
+    def clone_state(self) -> Generator:
+        """A generator of its own at the same place of the same stream."""
+        twin = Generator(self.device)
+        twin.set_state(self.get_state())
+        return twin
 
     def get_state(self) -> Tensor:
         """uint8 tensor of 16 bytes: seed and counter."""
@@ -80,27 +129,39 @@ def _device(spec: Any) -> Device:
 
 
 _generators: dict[Device, Generator] = {}
-_seed = [67280421310721]
+_seeds = dict.fromkeys(("cpu", "cuda"), DEFAULT_SEED)  # what generators that don't exist yet will start from
 
 
 def default_generator(where: Device = CPU) -> Generator:
     """The generator that functions without generator= draw from, one a device."""
     if where not in _generators:
-        _generators[where] = Generator(where).manual_seed(_seed[0])
+        _generators[where] = Generator(where).manual_seed(_seeds[where.type])
     return _generators[where]
 
 
 def manual_seed(seed: int) -> Generator:
     """Seed the generators of all devices; returns the CPU's."""
-    _seed[0] = int(seed)
-    for generator in _generators.values():
-        generator.manual_seed(seed)
+    for device_type in _seeds:
+        seed_devices(device_type, seed)
     return default_generator(CPU)
+
+
+def seed_devices(device_type: str, seed: int) -> None:
+    """Seed the generators of all devices of one type."""
+    _seeds[device_type] = int(seed)
+    for where, generator in _generators.items():
+        if where.type == device_type:
+            generator.manual_seed(seed)
+
+
+def fresh_seed() -> int:
+    """A seed that nobody can predict."""
+    return secrets.randbits(63)
 
 
 def seed() -> int:
     """Seed the generators of all devices unpredictably; returns the seed."""
-    number = secrets.randbits(63)
+    number = fresh_seed()
     manual_seed(number)
     return number
 

@@ -24,3 +24,77 @@ class SLogDet(NamedTuple):
 
     sign: Any
     logabsdet: Any
+
+
+class FrExp(NamedTuple):
+    """(mantissa, exponent) of frexp."""
+
+    mantissa: Any
+    exponent: Any
+
+
+class Histogram(NamedTuple):
+    """(hist, bin_edges) of histogram."""
+
+    hist: Any
+    bin_edges: Any
+
+
+class LinalgSVD(NamedTuple):
+    """(U, S, Vh) of linalg.svd."""
+
+    U: Any
+    S: Any
+    Vh: Any
+
+
+class SVD(NamedTuple):
+    """(U, S, V) of svd."""
+
+    U: Any
+    S: Any
+    V: Any
+
+
+class Eigh(NamedTuple):
+    """(eigenvalues, eigenvectors) of linalg.eigh."""
+
+    eigenvalues: Any
+    eigenvectors: Any
+
+
+class QR(NamedTuple):
+    """(Q, R) of qr."""
+
+    Q: Any
+    R: Any
+
+
+class InverseInfo(NamedTuple):
+    """(inverse, info) of linalg.inv_ex."""
+
+    inverse: Any
+    info: Any
+
+
+class ResultInfo(NamedTuple):
+    """(result, info) of linalg.solve_ex."""
+
+    result: Any
+    info: Any
+
+
+class CholeskyInfo(NamedTuple):
+    """(L, info) of linalg.cholesky_ex."""
+
+    L: Any
+    info: Any
+
+
+class LeastSquares(NamedTuple):
+    """(solution, residuals, rank, singular_values) of linalg.lstsq."""
+
+    solution: Any
+    residuals: Any
+    rank: Any
+    singular_values: Any

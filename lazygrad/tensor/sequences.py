@@ -124,38 +124,9 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     return x.unsqueeze(-1).pow(powers)
 
 
-def hann_window(window_length: int, periodic: bool = True, *, dtype: DType | None = None, device: Any = None) -> Tensor:
-    """Half a raised cosine."""
-    return _cosine_window(window_length, periodic, 0.5, 0.5, dtype, device)
-
-
-def hamming_window(
-    window_length: int,
-    periodic: bool = True,
-    alpha: float = 0.54,
-    beta: float = 0.46,
-    *,
-    dtype: DType | None = None,
-    device: Any = None,
-) -> Tensor:
-    """A raised cosine on a pedestal."""
-    return _cosine_window(window_length, periodic, alpha, beta, dtype, device)
-
-
-def _cosine_window(length: int, periodic: bool, alpha: float, beta: float, dtype: DType | None, device: Any) -> Tensor:
-    found = dtype or get_default_dtype()
-    if length == 1:
-        return made(build.const(1, found, placed(device), (1,)))
-    period = length if periodic else length - 1
-    angle = build.scale(build.cast(build.iota(length, placed(device)), found.compute), 2 * math.pi / max(1, period))
-    return made(build.cast(build.shift(build.scale(build.pointwise(ops.COS, angle), -beta), alpha), found))
-
-
 __all__ = [
     "arange",
     "eye",
-    "hamming_window",
-    "hann_window",
     "linspace",
     "logspace",
     "tril_indices",

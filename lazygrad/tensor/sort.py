@@ -12,6 +12,7 @@ from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
 from lazygrad.tensor.arguments import axis_of, check_tensor
+from lazygrad.tensor.autocast import float32_operands
 from lazygrad.tensor.core import TensorBase, wrap
 from lazygrad.tensor.layout import moved_last, narrowed, positions
 from lazygrad.tensor.promote import is_scalar, result_type
@@ -167,7 +168,7 @@ INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
 def _quantile(tensor: Any, q: Any, dim: int | None, keepdim: bool, interpolation: str, ignore_nan: bool) -> Tensor:
-    node = tensor.node
+    (node,) = float32_operands("quantile", tensor.node)
     if node.dtype not in (float32, float64):
         raise RuntimeError(at_user_line("quantile() input tensor must be either float or double dtype"))
     if interpolation not in INTERPOLATIONS:

@@ -11,6 +11,8 @@ from lazygrad.ir import op as ops
 from lazygrad.runtime.array import library
 from lazygrad.tensor.arguments import axis_of
 from lazygrad.tensor.core import TensorBase, wrap
+from lazygrad.tensor.returns import Histogram
+from lazygrad.tensor.sequences import arange
 from lazygrad.tensor.values import computed, leaf_of
 
 if TYPE_CHECKING:
@@ -105,14 +107,55 @@ class Statistics(TensorBase):
         zeros = build.const(0, self.dtype, self.device, (bins,))
         return wrap(build.scatter(zeros, index, build.cast(inside, self.dtype), 0, "add"))
 
+    def histogram(
+        self,
+        bins: Any,
+        *,
+        range: tuple[float, float] | None = None,
+        weight: Tensor | None = None,
+        density: bool = False,
+    ) -> Histogram:
+        """(how many elements, or what weight, falls in each bin; the bins' edges). `bins` is how many equal ones,
+        over `range` or that of the data, or their edges in order; the last bin holds its right edge."""
+        if not self.dtype.is_floating_point:
+            raise NotImplementedError(at_user_line(f"\"histogram\" not implemented for '{self.dtype.name}'"))
+        flat: Any = self.detach().reshape(-1)
+        if isinstance(bins, TensorBase):
+            edges: Any = bins.detach()
+            if edges.dtype is not self.dtype or edges.ndim != 1:
+                raise RuntimeError(at_user_line("torch.histogram(): bins must be 1-D and of the dtype of the input"))
+        else:
+            edges = _equal_bins(flat, bins, range)
+        count = edges.shape[0] - 1
+        inside = flat.ge(edges[0]).logical_and(flat.le(edges[-1]))
+        place = edges[1:-1].contiguous()
+        index = flat.unsqueeze(-1).ge(place).sum(-1) if count > 1 else flat.long().mul(0)
+        weights = flat.mul(0).add(1) if weight is None else weight.detach().reshape(-1)
+        weights = weights.masked_fill(inside.logical_not(), 0)
+        hist = flat.new_zeros(count).scatter_add(0, index, weights)
+        if density:
+            hist = hist.div(hist.sum()).div(edges.diff())
+        return Histogram(hist, edges)
+
     def cov(self, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None) -> Tensor:
-        """The covariance matrix of the rows."""
-        if fweights is not None or aweights is not None:
-            raise NotImplementedError(at_user_line("cov(): weights aren't supported"))
+        """The covariance matrix of the rows. `fweights` count how often a column was seen, `aweights` say how
+        much it matters."""
+        if self.node.ndim > 2:
+            raise RuntimeError(
+                at_user_line(f"cov(): expected input to have two or fewer dimensions but got {self.node.ndim}")
+            )
         rows: Any = self if self.node.ndim == 2 else self.reshape(1, -1)
-        count = rows.node.shape[1]
-        centered = rows.sub(rows.mean(1, keepdim=True))
-        result = centered.matmul(centered.t()).div(max(0, count - correction))
+        weights = _column_weights(rows, fweights, aweights)
+        if weights is None:
+            total: Any = rows.node.shape[1]
+            norm: Any = max(0, total - correction)
+            centered = rows.sub(rows.mean(1, keepdim=True))
+            result = centered.matmul(centered.t()).div(norm)
+        else:
+            total = weights.sum()
+            centered = rows.sub(rows.mul(weights).sum(1, keepdim=True).div(total))
+            lost = correction if aweights is None else weights.mul(aweights).sum().mul(correction).div(total)
+            result = centered.mul(weights).matmul(centered.t()).div(total.sub(lost).clamp(min=0))
         return result if self.node.ndim == 2 else result.reshape(())
 
     def corrcoef(self) -> Tensor:
@@ -123,20 +166,51 @@ class Statistics(TensorBase):
         deviation = covariance.diagonal().sqrt()
         return covariance.div(deviation.unsqueeze(0)).div(deviation.unsqueeze(1)).clamp(-1, 1)
 
-    def trapezoid(self, x: Tensor | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
-        """The integral by the trapezoid rule."""
-        axis = axis_of(self.node, dim, "trapezoid")
-        size = self.node.shape[axis]
-        if size < 2:
-            return self.narrow(axis, 0, 0).sum(axis)
-        pairs = self.narrow(axis, 1, size - 1).add(self.narrow(axis, 0, size - 1))
-        if x is not None:
-            steps = x.diff(dim=-1 if x.ndim == 1 else dim)
-            steps = (
-                steps.reshape([size - 1 if i == axis else 1 for i in range(self.node.ndim)]) if x.ndim == 1 else steps
-            )
-            return pairs.mul(steps).sum(axis).div(2)
-        return pairs.sum(axis).mul(dx / 2)
+    def renorm(self, p: float, dim: int, maxnorm: float) -> Tensor:
+        """Each slice along `dim` scaled down to have a p-norm of at most maxnorm."""
+        if not self.dtype.is_floating_point:
+            raise RuntimeError(at_user_line(f"renorm(): expected a floating point tensor, got {self.dtype.name}"))
+        if p <= 0 or maxnorm < 0:
+            raise RuntimeError(at_user_line(f"renorm(): expected p > 0 and maxnorm >= 0, got p={p}, maxnorm={maxnorm}"))
+        axis = axis_of(self.node, dim, "renorm")
+        others = tuple(i for i in range(self.node.ndim) if i != axis)
+        if not others:
+            raise RuntimeError(at_user_line("renorm: input needs at least 2 dimensions, got 1 dimensions"))
+        length = self.norm(p, others, keepdim=True)
+        factor = length.add(1e-7).reciprocal().mul(maxnorm).masked_fill(length.le(maxnorm), 1)
+        return self.mul(factor)
+
+
+def _column_weights(rows: Any, fweights: Any, aweights: Any) -> Any:
+    """One weight a column, or None. RuntimeError for weights that can't be."""
+    count = rows.node.shape[1]
+    for name, weights in (("fweights", fweights), ("aweights", aweights)):
+        if weights is None:
+            continue
+        if weights.ndim > 1 or weights.numel() != count:
+            raise RuntimeError(at_user_line(f"cov(): expected {name} to have {count} elements in one dimension"))
+        if weights.dtype.is_integer != (name == "fweights"):
+            kind = "integral" if name == "fweights" else "floating point"
+            raise RuntimeError(at_user_line(f"cov(): expected {name} to be {kind}, got {weights.dtype.name}"))
+    if fweights is None or aweights is None:
+        return aweights if fweights is None else fweights
+    return fweights.mul(aweights)
+
+
+def _equal_bins(flat: Any, bins: int, range: tuple[float, float] | None) -> Any:
+    """The edges of equal bins over `range`, or over where the data lies."""
+    if bins <= 0:
+        raise RuntimeError(at_user_line(f"torch.histogram(): bins must be > 0, but got {bins}"))
+    if range is not None:
+        low, high = flat.new_tensor(range[0]), flat.new_tensor(range[1])
+    elif flat.numel():
+        low, high = flat.amin(), flat.amax()
+    else:
+        low, high = flat.new_tensor(0.0), flat.new_tensor(1.0)
+    margin = low.eq(high).to(flat.dtype).div(2)
+    low, high = low.sub(margin), high.add(margin)
+    steps = arange(bins + 1, dtype=flat.dtype, device=flat.device)
+    return low.add(high.sub(low).mul(steps).div(bins)).where(steps.lt(bins), high)
 
 
 __all__ = ["Statistics"]

@@ -24,8 +24,8 @@ def computed(tensor: TensorBase, name: str) -> Any:
 
 def leaf_of(array: Any, dtype: DType, device: Device) -> Node:
     """A node that reads an array which this call made."""
-    array = library(device.type).ascontiguousarray(array.astype(dtype.numpy, copy=False))
     shape = tuple(int(n) for n in array.shape)
+    array = library(device.type).ascontiguousarray(array.astype(dtype.numpy, copy=False)).reshape(shape)
     return build.buffer(Buffer(array, dtype, shape, device), dtype, shape, device)
 
 

@@ -55,10 +55,11 @@ import pytest
 
 import lazygrad as lg
 from lazygrad.codegen.kernel import Kernel
-from lazygrad.device import Target
+from lazygrad.device import CPU, Target
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.nn import functional as F
+from lazygrad.runtime.buffer import Buffer
 from lazygrad.schedule.plan import KernelStep, Plan, kernel_of
 from tests.codegen.test_fusion import nano, step_of, updated
 from tests.graphs import leaf, plan_of
@@ -158,6 +159,33 @@ def views() -> Any:
     return [out, pooled, joined, *lg.autograd.grad(losses, [x])]
 
 
+def planes() -> Any:
+    """Transposed operands, and columns of which each program sums up a part."""
+    found = []
+    for dtype in (lg.float32, lg.bfloat16, lg.bool):
+        x, y = tensor(3, 70, 130, dtype=dtype), tensor(3, 130, 70, dtype=dtype)
+        found += [x.transpose(1, 2).contiguous(), x.permute(2, 1, 0) == y.permute(1, 2, 0), x.mT & y if dtype is lg.bool else x.mT * y]
+    return [*found, tensor(9001, 130, dtype=lg.bfloat16).sum(0), tensor(2, 3000, 65).amax(1), (found[0] + found[2]).sum(1)]
+
+
+def walks() -> Any:
+    """Rows walked part by part, their columns added up on the way."""
+    found = []
+    for dtype, rows, width in ((lg.float32, 4096, 768), (lg.bfloat16, 2400, 5000), (lg.float64, 3000, 300)):
+        x, y, w, b = (tensor(*s, dtype=dtype, grad=True) for s in ((rows, width), (rows, width), (width,), (width,)))
+        total = x + (y.tanh() + b)
+        out = F.layer_norm(total, (width,), w) + total
+        found += lg.autograd.grad(out, [x, w, b], tensor(rows, width, dtype=dtype))
+    return found
+
+
+def huge() -> Any:
+    """More elements than an int32 counts."""
+    shape = (100_000, 50_304)
+    x = build.buffer(Buffer(None, lg.bfloat16, shape, CPU), lg.bfloat16, shape, CPU)
+    return [build.reduce(ops.MAX, x, (axis,)) for axis in (0, 1)] + [build.pointwise(ops.NEG, build.permute(x, (1, 0)))]
+
+
 def indexing() -> Any:
     x, i = tensor(50, 60, grad=True), lg.tensor(np.zeros((50, 7), np.int64))
     out = [x.gather(1, i), x[i[:, 0]], x.scatter_add(1, i, tensor(50, 7)), F.cross_entropy(x, i[:, 0]), x.cumsum(1), x.cumsum(0)]
@@ -197,6 +225,7 @@ GRAPHS: dict[str, Callable[[], Any]] = {
     "short rows": reductions((13, 70), 1, ALL), "short columns": reductions((130, 50), 0), "looped rows": reductions((3, 17001), 1),
     "split columns": reductions((9001, 3), 0), "rows": rows, "long rows": long_rows, "views": views, "indexing": indexing,
     "random": random, "integers": integers, "products": products, "attention": attention,
+    "planes": planes, "walks": walks, "huge": huge,
 }  # fmt: skip
 
 

@@ -235,7 +235,7 @@ for arch, processors in ((80, 108), (90, 132), (100, 148)):
     target = Target("triton", arch=arch, multiprocessors=processors, shared_memory=101376)
     for root in roots:
         made = simplify(prepare(simplify([root]), target))
-        plan = plan_kernels(made, leaves, partition(made), target)
+        plan = plan_kernels(made, leaves, partition(made, target), target)
         for step in plan.steps:
             assert isinstance(step, KernelStep), step.node
             kernel = step.choices[0]

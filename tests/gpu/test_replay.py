@@ -92,3 +92,22 @@ def test_a_view_exported_to_cupy_is_never_overwritten() -> None:
         seen.append((i, cupy.from_dlpack(y)))
     for i, array in seen:
         assert float(array[0]) == i + 1.0
+
+
+def test_the_last_program_is_found_in_every_replay() -> None:
+    """Two plans with tickets in turns, their numbers the same bits each time, and those of a host in float64."""
+    x = np.random.default_rng(0).standard_normal((4096, 768)).astype(np.float32)
+    targets = np.arange(4096) % 768
+    on_gpu, classes = lg.from_numpy(x).to("cuda").realize(), lg.from_numpy(targets).to("cuda").realize()
+    weight = lg.ones(768, device="cuda").realize().requires_grad_()
+    seen: list[list[bytes]] = []
+    for _ in range(8):
+        results = [on_gpu.square().sum(), lg.nn.functional.cross_entropy(on_gpu, classes)]
+        results += lg.autograd.grad(lg.nn.functional.rms_norm(on_gpu, (768,), weight), [weight], on_gpu)
+        seen.append([host(r).tobytes() for r in results])
+        assert seen[-1] == seen[0]
+    wide = x.astype(np.float64)
+    normed = wide / np.sqrt((wide**2).mean(1, keepdims=True) + np.finfo(np.float32).eps)
+    loss = (np.log(np.exp(wide).sum(1)) - wide[np.arange(4096), targets]).mean()
+    for got, want in zip(results, [(wide**2).sum(), loss, (normed * wide).sum(0)], strict=True):
+        np.testing.assert_allclose(host(got), want, rtol=1e-5, atol=1e-2)

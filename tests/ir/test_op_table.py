@@ -152,6 +152,7 @@ POINTWISE: dict[Op, Row] = {
     ops.XOR: Row(T.bitwise_xor, BITS),
     ops.SHL: Row(T.bitwise_left_shift, INTEGERS, fits=_shift_fits),
     ops.SHR: Row(T.bitwise_right_shift, INTEGERS, fits=_shift_fits),
+    ops.BARRIER: Row(lambda a, after: a.clone(), ALL, (ANYWHERE, ANYWHERE)),
 }
 ELSEWHERE = {ops.WHERE, ops.CAST, ops.BITCAST, ops.PHILOX}  # pointwise ops with tests of their own
 
@@ -164,14 +165,14 @@ AFTER_AUTOGRAD = {ops.PLACE, ops.SEGMENT}  # what a schedule makes of other ops
 def test_every_cell_is_filled(op: Op) -> None:
     """Kind, meaning, gradient and spelling: what one op has, all have, or say why not."""
     assert OPS[op.name] is op and isinstance(op.kind, Kind)
-    assert op.ref is not None or op in DECOMPOSITIONS or op.kind in (Kind.SOURCE, Kind.TRANSFER, Kind.APPLY)
+    assert op.ref is not None or op in DECOMPOSITIONS or op.kind in (Kind.SOURCE, Kind.TRANSFER, Kind.EXAMPLE, Kind.APPLY)
     if op.kind is Kind.POINTWISE:
         assert (op in SPELLINGS) != (op in BY_LIBRARY), "spelled for Triton, or run by the library: one of them"
         assert (op in POINTWISE) != (op in ELSEWHERE), "has a row in this test"
         assert op.result is not None or op in (ops.CAST, ops.BITCAST)
     if not _is_differentiable(op):
         return
-    if op in THROUGH_PARTS or op is ops.CONCAT:
+    if op in THROUGH_PARTS or op in (ops.CONCAT, ops.CUSTOM):
         return
     assert op in VJP, "no gradient, and nothing says that there is none"
     assert len(VJP[op]) == (5 if op is ops.ATTENTION else op.arity)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
+
+os.environ.setdefault("TRITON_INTERPRET", "1")  # before triton is imported: the tests of backend "triton" run there
 
 import numpy as np
 import pytest
@@ -39,6 +42,12 @@ def outcome(library, program, arrays, modules=()):
         (result * library.t.tensor(weight).to(result.dtype)).sum().backward()
     parameters = [p for m in modules for p in m.parameters()]
     return result, [t.grad for t in [*tensors, *parameters]]
+
+
+@pytest.fixture
+def sides():
+    """(outcome, close, torch's names, ours), for tests that run the two libraries themselves."""
+    return outcome, close, THEIRS, OURS
 
 
 @pytest.fixture

@@ -63,6 +63,12 @@ def test_transposed(compare, options):
         numbers(6),
     )
     compare(lambda lib, *t: lib.F.conv_transpose1d(*t, stride=2), numbers(2, 4, 5), numbers(4, 3, 4))
+    compare(
+        lambda lib, *t: lib.F.conv_transpose3d(*t, **options),
+        numbers(1, 2, 5, 4, 5),
+        numbers(2, 4 // groups, 2, 3, 2),
+        numbers(4),
+    )
 
 
 def test_second_gradient(compare):
@@ -163,3 +169,22 @@ def test_interpolate(compare, mode, target):
     )
     if name == "bilinear" and target.get("size"):
         compare(lambda lib, x: lib.F.interpolate(x, size=7, mode="linear", **options), numbers(2, 3, 5))
+
+
+@pytest.mark.parametrize("target", [{"size": (7, 3)}, {"size": (2, 9)}, {"scale_factor": (0.45, 1.7)}])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("corners", [True, False])
+def test_interpolate_smoothly(compare, mode, target, corners):
+    compare(
+        lambda lib, x: lib.F.interpolate(x, mode=mode, antialias=True, align_corners=corners, **target),
+        numbers(1, 2, 6, 7),
+        tolerance=1e-6,
+    )
+
+
+def test_interpolate_in_three_dimensions_and_older_names(compare):
+    compare(lambda lib, x: lib.F.interpolate(x, size=(3, 5, 2), mode="trilinear"), numbers(1, 2, 2, 3, 4), tolerance=1e-6)
+    compare(lambda lib, x: lib.F.interpolate(x, scale_factor=2), numbers(1, 2, 2, 3, 4))
+    compare(lambda lib, x: lib.F.upsample(x, size=5, mode="linear", align_corners=True), numbers(1, 2, 3), tolerance=1e-6)
+    with pytest.raises(ValueError, match="Anti-alias"):
+        F.interpolate(lg.zeros(1, 1, 2, 2), size=3, antialias=True)

@@ -41,6 +41,8 @@ LAYERS = {
         lambda n: n.InstanceNorm1d(3, affine=True, track_running_stats=True),
         (2, 3, 4),
     ),
+    "InstanceNorm3d": (lambda n: n.InstanceNorm3d(3, affine=True), (2, 3, 2, 3, 2)),
+    "FeatureAlphaDropout eval": (lambda n: n.FeatureAlphaDropout(0.3).eval(), (2, 3)),
     "Dropout eval": (lambda n: n.Dropout(0.3).eval(), (2, 3)),
     "LocalResponseNorm": (lambda n: n.LocalResponseNorm(2), (2, 4, 3, 3)),
     "Conv1d": (lambda n: n.Conv1d(2, 4, 3, padding=1), (2, 2, 7)),
@@ -56,12 +58,20 @@ LAYERS = {
     "Conv3d": (lambda n: n.Conv3d(2, 3, 2), (1, 2, 3, 4, 3)),
     "ConvTranspose1d": (lambda n: n.ConvTranspose1d(2, 3, 4, stride=2, output_padding=1), (2, 2, 5)),
     "ConvTranspose2d": (lambda n: n.ConvTranspose2d(4, 6, 3, 2, 1, 1, groups=2), (2, 4, 4, 5)),
+    "ConvTranspose3d": (lambda n: n.ConvTranspose3d(2, 3, 2, stride=2), (1, 2, 2, 3, 2)),
     "MaxPool1d": (lambda n: n.MaxPool1d(2), (2, 3, 8)),
     "MaxPool2d": (lambda n: n.MaxPool2d(3, 2, 1), (2, 3, 8, 7)),
     "AvgPool1d": (lambda n: n.AvgPool1d(2), (2, 3, 8)),
     "AvgPool2d": (lambda n: n.AvgPool2d(3, 2, 1, count_include_pad=False), (2, 3, 8, 7)),
     "AdaptiveAvgPool2d": (lambda n: n.AdaptiveAvgPool2d((1, 1)), (2, 3, 8, 7)),
     "AdaptiveMaxPool2d": (lambda n: n.AdaptiveMaxPool2d(3), (2, 3, 8, 7)),
+    "MaxPool3d": (lambda n: n.MaxPool3d(2), (1, 2, 4, 4, 4)),
+    "AvgPool3d": (lambda n: n.AvgPool3d(2, padding=1), (1, 2, 4, 4, 4)),
+    "AdaptiveAvgPool3d": (lambda n: n.AdaptiveAvgPool3d((1, 2, 3)), (1, 2, 4, 4, 4)),
+    "AdaptiveMaxPool1d": (lambda n: n.AdaptiveMaxPool1d(3), (2, 3, 8)),
+    "AdaptiveMaxPool3d": (lambda n: n.AdaptiveMaxPool3d(2), (2, 4, 5, 3)),
+    "LPPool1d": (lambda n: n.LPPool1d(2, 2), (2, 3, 4)),
+    "LPPool3d": (lambda n: n.LPPool3d(2, 2), (2, 3, 4, 4, 4)),
     "AdaptiveAvgPool1d": (lambda n: n.AdaptiveAvgPool1d(3), (2, 3, 8)),
     "LPPool2d": (lambda n: n.LPPool2d(2, 2), (2, 3, 4, 4)),
     "Upsample": (lambda n: n.Upsample(scale_factor=2), (2, 3, 4, 4)),
@@ -73,6 +83,19 @@ LAYERS = {
     "ReflectionPad2d": (lambda n: n.ReflectionPad2d(1), (2, 3, 4, 4)),
     "ReplicationPad1d": (lambda n: n.ReplicationPad1d((1, 3)), (2, 3, 4)),
     "CircularPad2d": (lambda n: n.CircularPad2d(1), (2, 3, 4, 4)),
+    "ReflectionPad3d": (lambda n: n.ReflectionPad3d(1), (1, 2, 3, 3, 3)),
+    "ReplicationPad3d": (lambda n: n.ReplicationPad3d((1, 0, 2, 1, 0, 1)), (1, 2, 3, 3, 3)),
+    "CircularPad3d": (lambda n: n.CircularPad3d(1), (1, 2, 3, 3, 3)),
+    "ConstantPad3d": (lambda n: n.ConstantPad3d(1, 2.5), (1, 2, 3, 3, 3)),
+    "ZeroPad1d": (lambda n: n.ZeroPad1d(1), (2, 3, 3)),
+    "ZeroPad3d": (lambda n: n.ZeroPad3d(1), (1, 2, 3, 3, 3)),
+    "ReflectionPad1d": (lambda n: n.ReflectionPad1d(2), (2, 3, 4)),
+    "ReplicationPad2d": (lambda n: n.ReplicationPad2d(1), (2, 3, 4, 4)),
+    "CircularPad1d": (lambda n: n.CircularPad1d(1), (2, 3, 4)),
+    "ConstantPad2d": (lambda n: n.ConstantPad2d((1, 0, 0, 2), -1.0), (2, 3, 4, 4)),
+    "ChannelShuffle": (lambda n: n.ChannelShuffle(2), (2, 4, 3, 3)),
+    "UpsamplingNearest2d": (lambda n: n.UpsamplingNearest2d(scale_factor=2), (1, 2, 3, 3)),
+    "UpsamplingBilinear2d": (lambda n: n.UpsamplingBilinear2d(scale_factor=2), (1, 2, 3, 3)),
     "Unfold": (lambda n: n.Unfold((2, 3), padding=1), (2, 3, 4, 5)),
     "Fold": (lambda n: n.Fold((4, 5), (2, 2)), (2, 12, 12)),
     "CosineSimilarity": (lambda n: n.CosineSimilarity(), (2, 3), (2, 3)),
@@ -92,6 +115,7 @@ LAYERS = {
             "LeakyReLU",
             "Hardtanh",
             "Hardswish",
+            "Hardsigmoid",
             "Hardshrink",
             "Softshrink",
             "Tanhshrink",
@@ -104,6 +128,7 @@ LAYERS = {
         ]
     },
     "Softmax": (lambda n: n.Softmax(dim=1), (2, 6)),
+    "Softmin": (lambda n: n.Softmin(dim=1), (2, 6)),
     "LogSoftmax": (lambda n: n.LogSoftmax(dim=1), (2, 6)),
     "Softmax2d": (lambda n: n.Softmax2d(), (2, 3, 4, 4)),
     "Threshold": (lambda n: n.Threshold(0.1, 20.0), (2, 6)),
@@ -112,11 +137,22 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_layers(compare_modules, name):
+# one of each kind, whose kernels run in Triton's interpreter too
+INTERPRETED = ["Linear", "Bilinear", "LayerNorm", "RMSNorm", "GroupNorm", "BatchNorm1d", "InstanceNorm1d tracked"]
+INTERPRETED += ["LocalResponseNorm", "Conv1d", "ReflectionPad1d", "ConvTranspose1d", "MaxPool1d", "AvgPool1d"]
+INTERPRETED += ["AdaptiveAvgPool1d", "AdaptiveMaxPool1d", "LPPool1d", "Upsample bilinear", "PixelShuffle"]
+INTERPRETED += ["ReplicationPad1d", "CircularPad1d", "Unfold", "Fold", "CosineSimilarity", "PReLU", "GELU", "Mish", "GLU"]
+INTERPRETED += ["Softmax", "LogSoftmax"]
+RUNS = [(name, "numpy") for name in LAYERS] + [(name, "triton") for name in INTERPRETED]
+
+
+@pytest.mark.parametrize(("name", "backend"), RUNS)
+def test_layers(compare_modules, name, backend):
     make, *shapes = LAYERS[name]
-    tolerance = 1e-6 if name == "CELU" else 1e-9
-    compare_modules(make, *(numbers(*s) for s in shapes), tolerance=tolerance)
+    # torch keeps the constants of these two in float32
+    tolerance = 1e-6 if name in ("CELU", "Hardsigmoid") else 1e-9
+    with lg.config(backend=backend):
+        compare_modules(make, *(numbers(*s) for s in shapes), tolerance=tolerance)
 
 
 def test_embedding(compare_modules):
@@ -143,8 +179,11 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_losses(compare, name):
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [(name, "numpy") for name in LOSSES] + [(n, "triton") for n in ("CrossEntropyLoss", "BCEWithLogitsLoss", "HuberLoss")],
+)
+def test_losses(compare, name, backend):
     options, kind = LOSSES[name]
     target = {
         "classes": np.array([0, 2, 1, 2]),
@@ -160,7 +199,24 @@ def test_losses(compare, name):
         assert repr(module) == f"{name}()"
         return module(x.sigmoid() if name == "BCELoss" else x, lib.t.tensor(target))
 
-    compare(program, numbers(4, 3))
+    with lg.config(backend=backend):
+        compare(program, numbers(4, 3))
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRUCell", "Embedding", "EmbeddingBag", "TransformerEncoderLayer"])
+def test_other_kinds_interpreted(compare_modules, kind):
+    options = {"dim_feedforward": 8, "dropout": 0.0, "batch_first": True}
+    cases = {
+        "LSTM": (lambda n: n.LSTM(3, 4), numbers(2, 2, 3)),
+        "GRUCell": (lambda n: n.GRUCell(3, 4), numbers(2, 3)),
+        "Embedding": (lambda n: n.Embedding(5, 3, padding_idx=1), np.array([[0, 1, 3], [3, 3, 1]])),
+        "EmbeddingBag": (lambda n: n.EmbeddingBag(5, 3, mode="max"), np.array([[0, 1, 3], [3, 3, 1]])),
+        "TransformerEncoderLayer": (lambda n: n.TransformerEncoderLayer(8, 2, **options), numbers(1, 4, 8)),
+    }
+    make, x = cases[kind]
+    first = lambda module, x: module(x)[0] if kind == "LSTM" else module(x)
+    with lg.config(backend="triton"):
+        compare_modules(make, x, call=first)
 
 
 RECURRENT = {

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("TRITON_INTERPRET", "1")
+
 import numpy as np
 import pytest
 import torch
@@ -77,6 +81,19 @@ def test_twelve_steps(name, options, dtype):
             np.testing.assert_allclose(
                 found.numpy(force=True), value.numpy(), rtol=1e-5, atol=1e-6, err_msg=key
             )
+
+
+@pytest.mark.parametrize(("name", "options"), list(dict(CASES).items()), ids=list(dict(CASES)))
+def test_three_steps_interpreted(name, options):
+    """Each optimizer's kernels, those of its first step and of later ones, in Triton's interpreter."""
+    with lg.config(backend="triton"):
+        theirs, mine, a, b = twins(name, options, "float32")
+        rng = np.random.default_rng(1)
+        for _ in range(3):
+            set_gradients(theirs, mine, rng)
+            a.step()
+            b.step()
+            assert_same(theirs, mine, 3e-6)
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=NAMES)

@@ -2,7 +2,9 @@
 
 from lazygrad.nn.functional.activation import (
     celu,
+    celu_,
     elu,
+    elu_,
     gelu,
     glu,
     gumbel_softmax,
@@ -10,7 +12,9 @@ from lazygrad.nn.functional.activation import (
     hardsigmoid,
     hardswish,
     hardtanh,
+    hardtanh_,
     leaky_relu,
+    leaky_relu_,
     log_softmax,
     logsigmoid,
     mish,
@@ -19,7 +23,9 @@ from lazygrad.nn.functional.activation import (
     relu6,
     relu_,
     rrelu,
+    rrelu_,
     selu,
+    selu_,
     sigmoid,
     silu,
     softmax,
@@ -30,8 +36,14 @@ from lazygrad.nn.functional.activation import (
     tanh,
     tanhshrink,
     threshold,
+    threshold_,
 )
-from lazygrad.nn.functional.attention import scaled_dot_product_attention
+from lazygrad.nn.functional.attention import (
+    multi_head_attention,
+    multi_head_attention_forward,
+    rotary_embedding,
+    scaled_dot_product_attention,
+)
 from lazygrad.nn.functional.convolution import (
     channel_shuffle,
     conv1d,
@@ -39,42 +51,54 @@ from lazygrad.nn.functional.convolution import (
     conv3d,
     conv_transpose1d,
     conv_transpose2d,
+    conv_transpose3d,
     fold,
     interpolate,
     pad,
     pixel_shuffle,
     pixel_unshuffle,
     unfold,
+    upsample,
+    upsample_bilinear,
+    upsample_nearest,
 )
-from lazygrad.nn.functional.convolution import interpolate as upsample
+from lazygrad.nn.functional.ctc import ctc_loss
+from lazygrad.nn.functional.embedding import embedding, embedding_bag
+from lazygrad.nn.functional.grid import affine_grid, grid_sample
 from lazygrad.nn.functional.linear import (
     bilinear,
     cosine_similarity,
-    embedding,
     linear,
     normalize,
     one_hot,
     pairwise_distance,
+    pdist,
 )
 from lazygrad.nn.functional.loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
-    cosine_embedding_loss,
     cross_entropy,
     gaussian_nll_loss,
-    hinge_embedding_loss,
     huber_loss,
     kl_div,
     l1_loss,
     legacy_reduction,
-    margin_ranking_loss,
+    linear_cross_entropy,
     mse_loss,
-    multi_margin_loss,
     nll_loss,
     poisson_nll_loss,
     smooth_l1_loss,
     soft_margin_loss,
+)
+from lazygrad.nn.functional.margin_loss import (
+    cosine_embedding_loss,
+    hinge_embedding_loss,
+    margin_ranking_loss,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
     triplet_margin_loss,
+    triplet_margin_with_distance_loss,
 )
 from lazygrad.nn.functional.normalization import (
     alpha_dropout,
@@ -83,6 +107,7 @@ from lazygrad.nn.functional.normalization import (
     dropout1d,
     dropout2d,
     dropout3d,
+    feature_alpha_dropout,
     group_norm,
     instance_norm,
     layer_norm,
@@ -94,13 +119,30 @@ from lazygrad.nn.functional.pooling import (
     adaptive_avg_pool2d,
     adaptive_avg_pool3d,
     adaptive_max_pool1d,
+    adaptive_max_pool1d_with_indices,
     adaptive_max_pool2d,
+    adaptive_max_pool2d_with_indices,
     adaptive_max_pool3d,
+    adaptive_max_pool3d_with_indices,
     avg_pool1d,
     avg_pool2d,
     avg_pool3d,
+    lp_pool1d,
     lp_pool2d,
+    lp_pool3d,
     max_pool1d,
+    max_pool1d_with_indices,
     max_pool2d,
+    max_pool2d_with_indices,
     max_pool3d,
+    max_pool3d_with_indices,
+)
+from lazygrad.nn.functional.unpooling import (
+    fractional_max_pool2d,
+    fractional_max_pool2d_with_indices,
+    fractional_max_pool3d,
+    fractional_max_pool3d_with_indices,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
 )

@@ -4,7 +4,7 @@ back."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lazygrad.dtype import float32
 from lazygrad.errors import at_user_line
@@ -31,8 +31,13 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     return _apply(library.relu, input, inplace)
 
 
-def relu_(input: Tensor) -> Tensor:
-    return relu(input, True)
+def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def inplace(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return function(input, *args, **kwargs, inplace=True)
+
+    inplace.__name__ = function.__name__ + "_"
+    inplace.__doc__ = f"{function.__name__}, written into the input."
+    return inplace
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
@@ -199,3 +204,7 @@ def gumbel_softmax(
     here = build.reshape(build.iota(node.shape[axis], node.device), lead)
     chosen = build.cast(build.equal(here, place), soft.dtype)
     return wrap(build.add(build.sub(chosen, build.detach(soft)), soft))
+
+
+relu_, elu_, selu_, celu_ = (_in_place(f) for f in (relu, elu, selu, celu))
+leaky_relu_, rrelu_, hardtanh_, threshold_ = (_in_place(f) for f in (leaky_relu, rrelu, hardtanh, threshold))

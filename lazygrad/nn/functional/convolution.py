@@ -177,6 +177,20 @@ def conv_transpose2d(
     return _conv_transpose(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> Tensor:
+    """The transpose of conv3d; weight (C, O / groups, KD, KH, KW)."""
+    return _conv_transpose(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
 # -- padding ------------------------------------------------------------------------------------------
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """Pad the last dimension by pad[0], pad[1], the one before by pad[2], pad[3], ...; negative widths
@@ -272,8 +286,8 @@ def interpolate(
     old = node.shape[2:]
     if (size is None) == (scale_factor is None):
         raise ValueError(at_user_line("only one of size or scale_factor should be defined"))
-    if antialias:
-        raise NotImplementedError(at_user_line("interpolate: antialias is not supported"))
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise ValueError(at_user_line("Anti-alias option is restricted to bilinear and bicubic modes"))
     factors: list[float | None] = [None] * positions
     if size is not None:
         new = sizes_of(size, positions)
@@ -285,7 +299,7 @@ def interpolate(
         if not recompute_scale_factor:
             factors = [float(f) for f in given]
     if mode == "area":
-        return wrap(ir.adaptive_pool(node, new, average=True))
+        return wrap(ir.adaptive_average_pool(node, new))
     expected = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}.get(mode)
     if expected is None and mode not in ("nearest", "nearest-exact") or expected not in (None, positions):
         raise NotImplementedError(
@@ -293,11 +307,13 @@ def interpolate(
         )
     result = node if "nearest" in mode else build.cast(node, node.dtype.compute)
     for i, (n, m, factor) in enumerate(zip(old, new, factors, strict=True)):
-        result = _resized(result, 2 + i, n, m, factor, mode, bool(align_corners))
+        result = _resized(result, 2 + i, n, m, factor, mode, bool(align_corners), antialias)
     return wrap(build.cast(result, node.dtype))
 
 
-def _resized(node: Node, axis: int, n: int, m: int, factor: float | None, mode: str, corners: bool) -> Node:
+def _resized(
+    node: Node, axis: int, n: int, m: int, factor: float | None, mode: str, corners: bool, antialias: bool
+) -> Node:
     if "nearest" in mode:
         if m % n == 0 and factor in (None, m / n):
             return ir.repeat_along(node, axis, m // n)
@@ -305,6 +321,8 @@ def _resized(node: Node, axis: int, n: int, m: int, factor: float | None, mode: 
         place = np.arange(m) + (0.5 if mode == "nearest-exact" else 0.0)
         index = np.minimum(np.floor(place * step).astype(np.int64), n - 1)
         matrix = np.eye(n)[index]
+    elif antialias:
+        matrix = _smooth_weights(n, m, factor, mode == "bicubic", corners)
     else:
         matrix = _weights(n, m, factor, mode == "bicubic", corners)
     return ir.resample(node, axis, from_array(matrix, node.device, float64))
@@ -331,3 +349,53 @@ def _weights(n: int, m: int, factor: float | None, cubic: bool, corners: bool) -
         far = -0.75 * (((x - 5) * x + 8) * x - 4)
         np.add.at(matrix, (rows, np.clip(base + offset, 0, n - 1)), np.where(x <= 1, near, far))
     return matrix
+
+
+def _smooth_weights(n: int, m: int, factor: float | None, cubic: bool, corners: bool) -> np.ndarray[Any, Any]:
+    """(m, n): as _weights, the kernel stretched over what each new element stands for where there are fewer of them.
+
+    Pillow's resampling, as in torch: a triangle, or Keys' cubic with a = -0.5.
+    """
+    if corners:
+        step = (n - 1) / (m - 1) if m > 1 else 0.0
+    else:
+        step = 1 / factor if factor else n / m
+    stretch = max(step, 1.0)
+    reach = (2 if cubic else 1) * stretch
+    centre = (np.arange(m)[:, None] + 0.5) * step
+    column = np.arange(n)[None, :]
+    first = np.maximum(np.floor(centre - reach + 0.5), 0)
+    last = np.minimum(np.floor(centre + reach + 0.5), n)
+    x = np.abs((column - centre + 0.5) / stretch)
+    if cubic:
+        near, far = (1.5 * x - 2.5) * x * x + 1, -0.5 * (((x - 5) * x + 8) * x - 4)
+        value = np.where(x < 1, near, np.where(x < 2, far, 0))
+    else:
+        value = np.maximum(1 - x, 0)
+    value = np.where((column >= first) & (column < last), value, 0)
+    return value / value.sum(1, keepdims=True)
+
+
+def upsample(
+    input: Tensor,
+    size: Sizes | None = None,
+    scale_factor: float | Sequence[float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """interpolate's older name."""
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def upsample_nearest(
+    input: Tensor, size: Sizes | None = None, scale_factor: float | Sequence[float] | None = None
+) -> Tensor:
+    """interpolate with mode="nearest"."""
+    return interpolate(input, size, scale_factor)
+
+
+def upsample_bilinear(
+    input: Tensor, size: Sizes | None = None, scale_factor: float | Sequence[float] | None = None
+) -> Tensor:
+    """interpolate with mode="bilinear" and align_corners."""
+    return interpolate(input, size, scale_factor, "bilinear", True)

@@ -1,8 +1,10 @@
-"""Products and look-ups: linear, bilinear, embedding, one-hot, distances between vectors."""
+"""Products and vectors: linear, bilinear, one-hot, norms and distances; see embedding.py for look-ups."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from lazygrad.dtype import int64, promote
 from lazygrad.errors import at_user_line
@@ -12,6 +14,7 @@ from lazygrad.ir.node import Node
 from lazygrad.shape import broadcast, normalize_axis
 from lazygrad.tensor.autocast import autocast_operands, float32_operands
 from lazygrad.tensor.core import wrap
+from lazygrad.tensor.creation import from_array
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
@@ -58,33 +61,6 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return wrap(build.reshape(result, (*lead, outputs)))
 
 
-def embedding(
-    input: Tensor,
-    weight: Tensor,
-    padding_idx: int | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
-    sparse: bool = False,
-) -> Tensor:
-    """The rows of `weight` at the indices `input`. max_norm and scale_grad_by_freq are refused."""
-    if max_norm is not None or scale_grad_by_freq:
-        raise NotImplementedError(
-            at_user_line("embedding: max_norm and scale_grad_by_freq are not supported")
-        )
-    index = input.node
-    if index.dtype.category != 1:
-        raise RuntimeError(
-            at_user_line(
-                f"Expected tensor for argument #1 'indices' to have an integer dtype, got {index.dtype.name}"
-            )
-        )
-    entries = weight.node.shape[0]
-    if padding_idx is not None and not -entries <= padding_idx < entries:
-        raise AssertionError(at_user_line("Padding_idx must be within num_embeddings"))
-    return wrap(library.embedding(index, weight.node, padding_idx))
-
-
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """int64 ones at the given classes; num_classes=-1 reads the largest class from the values."""
     if num_classes == -1:
@@ -95,7 +71,8 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     return wrap(build.cast(hit, int64))
 
 
-def _norm(node: Node, p: float, axes: tuple[int, ...]) -> Node:
+def vector_norm(node: Node, p: float, axes: tuple[int, ...]) -> Node:
+    """The p-norm over `axes`, kept with size 1."""
     if p == 2:
         return build.pointwise(ops.SQRT, build.reduce(ops.SUM, build.mul(node, node), axes))
     size = build.pointwise(ops.ABS, node)
@@ -112,7 +89,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
     """input / max(its p-norm along dim, eps)."""
     (node,) = float32_operands("normalize", input.node)
     x = library.wide(node)
-    size = _norm(x, p, (normalize_axis(dim, x.ndim),) if x.ndim else ())
+    size = vector_norm(x, p, (normalize_axis(dim, x.ndim),) if x.ndim else ())
     floor = build.pointwise(ops.MAXIMUM, size, build.like(size, eps))
     return wrap(build.cast(build.div(x, floor), node.dtype))
 
@@ -124,13 +101,29 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     shape = broadcast(a.shape, b.shape)
     axis = normalize_axis(dim, len(shape))
     a, b = (build.expand(library.wide(build.cast(n, dtype)), shape) for n in (a, b))
-    lengths = [
-        build.pointwise(ops.MAXIMUM, s, build.like(s, eps)) for s in (_norm(a, 2, (axis,)), _norm(b, 2, (axis,)))
-    ]
+    norms = [vector_norm(n, 2, (axis,)) for n in (a, b)]
+    lengths = [build.pointwise(ops.MAXIMUM, s, build.like(s, eps)) for s in norms]
     product = build.reduce(
         ops.SUM, build.mul(build.div(a, lengths[0]), build.div(b, lengths[1])), (axis,), False
     )
     return wrap(build.cast(product, dtype))
+
+
+def pdist(input: Tensor, p: float = 2.0) -> Tensor:
+    """The p-norms of the differences of all pairs of rows of (n, m): (0, 1), (0, 2), ..., (n - 2, n - 1)."""
+    if input.ndim != 2:
+        raise RuntimeError(at_user_line(f"pdist only supports 2D tensors, got: {input.ndim}D"))
+    if p <= 0:
+        raise RuntimeError(at_user_line(f"pdist only supports positive p values, got {p}"))
+    rows, columns = (from_array(n, input.device, int64) for n in np.triu_indices(input.node.shape[0], 1))
+    (x,) = float32_operands("pdist", input.node)
+    difference = build.sub(library.embedding(rows, x), library.embedding(columns, x))
+    # equal rows have distance 0 and, as in torch, no gradient: the slope of the root there would be infinite
+    largest = build.reduce(ops.MAX, build.pointwise(ops.ABS, difference), (1,))
+    same = build.equal(largest, build.like(largest, 0))
+    safe = build.where(same, build.like(difference, 1), difference)
+    norm = vector_norm(safe, p, (1,))
+    return wrap(build.reshape(build.where(same, build.like(norm, 0), norm), norm.shape[:1]))
 
 
 def pairwise_distance(
@@ -138,5 +131,5 @@ def pairwise_distance(
 ) -> Tensor:
     """The p-norm of x1 - x2 + eps along the last dimension."""
     difference = build.shift(build.sub(x1.node, x2.node), eps)
-    result = _norm(difference, p, (difference.ndim - 1,))
+    result = vector_norm(difference, p, (difference.ndim - 1,))
     return wrap(result if keepdim else build.reshape(result, result.shape[:-1]))

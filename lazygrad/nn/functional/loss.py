@@ -1,16 +1,15 @@
-"""Losses with torch's names, arguments and reductions."""
+"""Losses with torch's names, arguments and reductions; those with margins stand in margin_loss.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lazygrad.dtype import int64, promote
+from lazygrad.dtype import promote
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build, losses
-from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
-from lazygrad.nn.functional.linear import cosine_similarity, pairwise_distance
+from lazygrad.nn.functional.linear import linear
 from lazygrad.shape import broadcast
 from lazygrad.tensor.autocast import float32_operands
 from lazygrad.tensor.core import wrap
@@ -36,7 +35,7 @@ def _nodes(name: str, *tensors: Tensor | None) -> list[Node | None]:
     return [None if t is None else next(found) for t in tensors]
 
 
-def _pairwise(
+def pairwise_loss(
     name: str, formula: Formula, input: Tensor, target: Tensor, reduction: str, weight: Tensor | None = None
 ) -> Tensor:
     x, y, w = _nodes(name, input, target, weight)
@@ -71,6 +70,35 @@ def cross_entropy(
     return wrap(losses.cross_entropy(x, target.node, w, ignore_index, chosen, label_smoothing))
 
 
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: None = None,
+) -> Tensor:
+    """cross_entropy of linear(input, linear_weight, linear_bias), weight (classes, features).
+
+    `options` are torch's ways to compute it in chunks: NotImplementedError for any but None.
+    """
+    if options is not None:
+        raise NotImplementedError(at_user_line("linear_cross_entropy: chunking options are not supported"))
+    if linear_weight.ndim != 2:
+        raise NotImplementedError(
+            at_user_line(f"linear_cross_entropy: weight has to be (classes, features), got {list(linear_weight.shape)}")
+        )
+    logits = linear(input, linear_weight, linear_bias)
+    ignored = -100 if ignore_index is None else ignore_index
+    return cross_entropy(
+        logits, target, weight, ignore_index=ignored, reduction=reduction, label_smoothing=label_smoothing
+    )
+
+
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -96,7 +124,7 @@ def mse_loss(
     weight: Tensor | None = None,
 ) -> Tensor:
     """(input - target)^2."""
-    return _pairwise(
+    return pairwise_loss(
         "mse_loss", losses.mse, input, target, legacy_reduction(size_average, reduce, reduction), weight
     )
 
@@ -110,7 +138,7 @@ def l1_loss(
     weight: Tensor | None = None,
 ) -> Tensor:
     """|input - target|."""
-    return _pairwise(
+    return pairwise_loss(
         "l1_loss", losses.l1, input, target, legacy_reduction(size_average, reduce, reduction), weight
     )
 
@@ -127,7 +155,7 @@ def smooth_l1_loss(
     if beta < 0:
         raise RuntimeError(at_user_line("smooth_l1_loss does not support negative values for beta."))
     chosen = legacy_reduction(size_average, reduce, reduction)
-    return _pairwise("smooth_l1_loss", losses.smooth_l1(beta), input, target, chosen)
+    return pairwise_loss("smooth_l1_loss", losses.smooth_l1(beta), input, target, chosen)
 
 
 def huber_loss(
@@ -136,7 +164,7 @@ def huber_loss(
     """Quadratic up to delta, linear above."""
     if delta <= 0:
         raise RuntimeError(at_user_line("huber_loss does not support non-positive values for delta."))
-    return _pairwise("huber_loss", losses.huber(delta), input, target, reduction, weight)
+    return pairwise_loss("huber_loss", losses.huber(delta), input, target, reduction, weight)
 
 
 def soft_margin_loss(
@@ -148,7 +176,7 @@ def soft_margin_loss(
 ) -> Tensor:
     """log(1 + exp(-target * input)) for targets of 1 and -1."""
     chosen = legacy_reduction(size_average, reduce, reduction)
-    return _pairwise("soft_margin_loss", losses.soft_margin, input, target, chosen)
+    return pairwise_loss("soft_margin_loss", losses.soft_margin, input, target, chosen)
 
 
 def binary_cross_entropy(
@@ -168,7 +196,7 @@ def binary_cross_entropy(
             )
         )
     chosen = legacy_reduction(size_average, reduce, reduction)
-    return _pairwise("binary_cross_entropy", losses.binary_cross_entropy, input, target, chosen, weight)
+    return pairwise_loss("binary_cross_entropy", losses.binary_cross_entropy, input, target, chosen, weight)
 
 
 def binary_cross_entropy_with_logits(
@@ -190,7 +218,7 @@ def binary_cross_entropy_with_logits(
         )
     formula = losses.binary_cross_entropy_with_logits(None if pos_weight is None else pos_weight.node)
     chosen = legacy_reduction(size_average, reduce, reduction)
-    return _pairwise("binary_cross_entropy_with_logits", formula, input, target, chosen, weight)
+    return pairwise_loss("binary_cross_entropy_with_logits", formula, input, target, chosen, weight)
 
 
 def kl_div(
@@ -205,8 +233,8 @@ def kl_div(
     batch."""
     chosen = legacy_reduction(size_average, reduce, reduction)
     if chosen != "batchmean":
-        return _pairwise("kl_div", losses.kl_div(log_target), input, target, chosen)
-    total = _pairwise("kl_div", losses.kl_div(log_target), input, target, "sum")
+        return pairwise_loss("kl_div", losses.kl_div(log_target), input, target, chosen)
+    total = pairwise_loss("kl_div", losses.kl_div(log_target), input, target, "sum")
     return total.div(input.node.shape[0]) if input.node.ndim else total
 
 
@@ -222,7 +250,7 @@ def poisson_nll_loss(
 ) -> Tensor:
     """The negative log likelihood of counts under a Poisson distribution."""
     chosen = legacy_reduction(size_average, reduce, reduction)
-    return _pairwise("poisson_nll_loss", losses.poisson_nll(log_input, full, eps), input, target, chosen)
+    return pairwise_loss("poisson_nll_loss", losses.poisson_nll(log_input, full, eps), input, target, chosen)
 
 
 def gaussian_nll_loss(
@@ -240,98 +268,3 @@ def gaussian_nll_loss(
         v = build.reshape(v, (*v.shape, 1))
     loss = losses.gaussian_nll(x, build.cast(y, x.dtype), build.cast(v, x.dtype), full, eps)
     return wrap(losses.reduced(loss, reduction))
-
-
-def hinge_embedding_loss(
-    input: Tensor,
-    target: Tensor,
-    margin: float = 1.0,
-    size_average: bool | None = None,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    """input where the target is 1, max(0, margin - input) where it is -1."""
-    chosen = legacy_reduction(size_average, reduce, reduction)
-    return _pairwise("hinge_embedding_loss", losses.hinge_embedding(margin), input, target, chosen)
-
-
-def margin_ranking_loss(
-    input1: Tensor,
-    input2: Tensor,
-    target: Tensor,
-    margin: float = 0,
-    size_average: bool | None = None,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    """max(0, -target * (input1 - input2) + margin)."""
-    first, second, y = (
-        n for n in float32_operands("margin_ranking_loss", input1.node, input2.node, target.node)
-    )
-    difference = build.sub(first, second)
-    signed = build.mul(build.neg(build.cast(y, difference.dtype)), difference)
-    loss = losses.margin(build.shift(signed, margin))
-    return wrap(losses.reduced(loss, legacy_reduction(size_average, reduce, reduction)))
-
-
-def cosine_embedding_loss(
-    input1: Tensor,
-    input2: Tensor,
-    target: Tensor,
-    margin: float = 0,
-    size_average: bool | None = None,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    """1 - cos(input1, input2) where the target is 1, max(0, cos - margin) where it is -1."""
-    cosine = cosine_similarity(input1, input2, dim=-1, eps=1e-12).node
-    y = build.cast(target.node, cosine.dtype)
-    apart = losses.margin(build.shift(cosine, -margin))
-    together = build.sub(build.like(cosine, 1), cosine)
-    loss = build.where(build.equal(y, build.like(y, 1)), together, apart)
-    return wrap(losses.reduced(loss, legacy_reduction(size_average, reduce, reduction)))
-
-
-def triplet_margin_loss(
-    anchor: Tensor,
-    positive: Tensor,
-    negative: Tensor,
-    margin: float = 1.0,
-    p: float = 2,
-    eps: float = 1e-6,
-    swap: bool = False,
-    size_average: bool | None = None,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    """max(0, |anchor - positive| - |anchor - negative| + margin)."""
-    near = pairwise_distance(anchor, positive, p, eps).node
-    far = pairwise_distance(anchor, negative, p, eps).node
-    if swap:
-        far = build.pointwise(ops.MINIMUM, far, pairwise_distance(positive, negative, p, eps).node)
-    loss = losses.margin(build.shift(build.sub(near, far), margin))
-    return wrap(losses.reduced(loss, legacy_reduction(size_average, reduce, reduction)))
-
-
-def multi_margin_loss(
-    input: Tensor,
-    target: Tensor,
-    p: int = 1,
-    margin: float = 1.0,
-    weight: Tensor | None = None,
-    size_average: bool | None = None,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    """The mean over wrong classes of max(0, margin - x[target] + x[i])^p."""
-    x = input.node if input.node.ndim == 2 else build.reshape(input.node, (1, input.node.numel))
-    index = build.reshape(build.cast(target.node, int64), (x.shape[0], 1))
-    picked = build.gather(x, index, 1)
-    excess = losses.margin(build.shift(build.sub(x, picked), margin))
-    excess = build.mul(excess, excess) if p == 2 else excess
-    if weight is not None:
-        excess = build.mul(excess, build.gather(build.expand(weight.node, x.shape), index, 1))
-    wrong = build.logical_not(build.equal(build.iota(x.shape[1], x.device), index))
-    excess = build.where(wrong, excess, build.like(excess, 0))
-    loss = build.reshape(build.scale(build.reduce(ops.SUM, excess, (1,)), 1 / x.shape[1]), target.node.shape)
-    return wrap(losses.reduced(loss, legacy_reduction(size_average, reduce, reduction)))

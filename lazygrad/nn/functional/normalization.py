@@ -202,15 +202,28 @@ dropout2d = _channel_dropout("dropout2d", (3, 4))
 dropout3d = _channel_dropout("dropout3d", (4, 5))
 
 
-def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
-    """Dropout that keeps mean and variance of SELU's outputs (Klambauer et al. 2017)."""
-    if not training or p == 0:
+def _alpha_dropout(input: Tensor, p: float, training: bool, inplace: bool, mask_shape: Shape) -> Tensor:
+    if not 0 <= p <= 1:
+        raise ValueError(at_user_line(f"dropout probability has to be between 0 and 1, but got {p}"))
+    node = input.node
+    if not training or p == 0 or node.numel == 0:
         return input
     floor = -1.7580993408473766
-    a = (1.0 / ((1 - p) * (1 + p * floor * floor))) ** 0.5
-    node = input.node
-    seed, (counter,) = random.counters(node.shape, random.default_generator(node.device))
-    keep = library.keep_mask(seed, counter, p)
-    mixed = build.where(keep, node, build.like(node, floor))
+    a = (1.0 / ((1 - p) * (1 + p * floor * floor))) ** 0.5 if p < 1 else 0.0
+    seed, (counter,) = random.counters(mask_shape, random.default_generator(node.device))
+    mixed = build.where(library.keep_mask(seed, counter, p), node, build.like(node, floor))
     result = build.shift(build.scale(mixed, a), -a * p * floor)
     return input._write(result) if inplace else wrap(result)
+
+
+def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """Dropout that keeps mean and variance of SELU's outputs (Klambauer et al. 2017)."""
+    return _alpha_dropout(input, p, training, inplace, input.node.shape)
+
+
+def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """alpha_dropout of whole channels: of dimensions 0 and 1."""
+    shape = input.node.shape
+    if len(shape) < 2:
+        raise RuntimeError(at_user_line("Feature dropout requires at least 2 dimensions in the input"))
+    return _alpha_dropout(input, p, training, inplace, shape[:2] + (1,) * (len(shape) - 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
 
 
+def _check_dimensions(input: Tensor, positions: int, name: str) -> None:
+    if input.ndim not in (positions + 1, positions + 2):
+        expected = f"{positions + 1}D (unbatched) or {positions + 2}D (batched)"
+        raise RuntimeError(at_user_line(f"{name}: Expected {expected} input, but got size {list(input.shape)}"))
+
+
 def _check_padding(padding: Sequence[int], kernel: Sequence[int]) -> None:
     if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
         raise RuntimeError(
@@ -26,6 +33,8 @@ def _check_padding(padding: Sequence[int], kernel: Sequence[int]) -> None:
 
 
 def _max_pool(positions: int) -> Callable[..., Any]:
+    name = f"max_pool{positions}d"
+
     def function(
         input: Tensor,
         kernel_size: Sizes,
@@ -35,6 +44,7 @@ def _max_pool(positions: int) -> Callable[..., Any]:
         ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Any:
+        _check_dimensions(input, positions, name)
         k = sizes_of(kernel_size, positions)
         s = k if stride is None or stride == [] else sizes_of(stride, positions)
         p, d = sizes_of(padding, positions), sizes_of(dilation, positions)
@@ -42,12 +52,14 @@ def _max_pool(positions: int) -> Callable[..., Any]:
         best, place = ir.max_pool(input.node, k, s, p, d, ceil_mode)
         return (wrap(best), wrap(place)) if return_indices else wrap(best)
 
-    function.__name__ = f"max_pool{positions}d"
+    function.__name__ = name
     function.__doc__ = "The largest element of each window; stride=None is the kernel's size."
     return function
 
 
 def _avg_pool(positions: int) -> Callable[..., Any]:
+    name = f"avg_pool{positions}d"
+
     def function(
         input: Tensor,
         kernel_size: Sizes,
@@ -57,46 +69,95 @@ def _avg_pool(positions: int) -> Callable[..., Any]:
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> Tensor:
+        _check_dimensions(input, positions, name)
         k = sizes_of(kernel_size, positions)
         s = k if stride is None or stride == [] else sizes_of(stride, positions)
         p = sizes_of(padding, positions)
         _check_padding(p, k)
         return wrap(ir.average_pool(input.node, k, s, p, ceil_mode, count_include_pad, divisor_override))
 
-    function.__name__ = f"avg_pool{positions}d"
+    function.__name__ = name
     function.__doc__ = "The mean of each window; stride=None is the kernel's size."
     return function
 
 
-def _adaptive(positions: int, average: bool) -> Callable[..., Any]:
-    def function(input: Tensor, output_size: Any, return_indices: bool = False) -> Tensor:
-        if return_indices:
-            raise NotImplementedError(at_user_line("adaptive_max_pool: return_indices is not supported"))
-        old = input.node.shape[input.node.ndim - positions :]
-        wanted = (
-            [output_size] * positions if isinstance(output_size, int) or output_size is None else output_size
-        )
-        counts = tuple(n if count is None else int(count) for n, count in zip(old, wanted, strict=True))
-        return wrap(ir.adaptive_pool(input.node, counts, average))
+def _counts(input: Tensor, output_size: Any, positions: int, name: str) -> tuple[int, ...]:
+    """How many windows each of the trailing dimensions gets; None keeps its size."""
+    _check_dimensions(input, positions, name)
+    shape = input.node.shape
+    one = isinstance(output_size, int) or output_size is None
+    wanted = [output_size] * positions if one else list(output_size)
+    wanted = wanted * positions if len(wanted) == 1 else wanted
+    if len(wanted) != positions:
+        raise RuntimeError(at_user_line(f"{name}: output_size must have {positions} elements, got {wanted}"))
+    return tuple(n if count is None else int(count) for n, count in zip(shape[-positions:], wanted, strict=True))
 
-    function.__name__ = f"adaptive_{'avg' if average else 'max'}_pool{positions}d"
-    function.__doc__ = "Pooling over windows chosen so that the result has output_size positions."
+
+def _adaptive_avg_pool(positions: int) -> Callable[..., Tensor]:
+    name = f"adaptive_avg_pool{positions}d"
+
+    def function(input: Tensor, output_size: Any) -> Tensor:
+        return wrap(ir.adaptive_average_pool(input.node, _counts(input, output_size, positions, name)))
+
+    function.__name__ = name
+    function.__doc__ = "The mean over windows chosen so that the result has output_size positions."
+    return function
+
+
+def _adaptive_max_pool(positions: int) -> Callable[..., Any]:
+    name = f"adaptive_max_pool{positions}d"
+
+    def function(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+        best, place = ir.adaptive_max_pool(input.node, _counts(input, output_size, positions, name))
+        return (wrap(best), wrap(place)) if return_indices else wrap(best)
+
+    function.__name__ = name
+    function.__doc__ = "The maximum over windows chosen so that the result has output_size positions."
+    return function
+
+
+def _lp_pool(positions: int) -> Callable[..., Tensor]:
+    def function(
+        input: Tensor,
+        norm_type: float,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        ceil_mode: bool = False,
+    ) -> Tensor:
+        k = sizes_of(kernel_size, positions)
+        s = k if stride is None else sizes_of(stride, positions)
+        powers = input.pow(norm_type).node
+        mean = ir.average_pool(powers, k, s, (0,) * positions, ceil_mode, True, None)
+        # torch's: a mean times the kernel's size, also where a window of ceil_mode holds fewer elements
+        total = wrap(build.scale(mean, math.prod(k)))
+        return total.sign().mul(total.abs()).clamp(min=0).pow(1 / norm_type)
+
+    function.__name__ = f"lp_pool{positions}d"
+    function.__doc__ = "(the sum over each window of x^norm_type)^(1 / norm_type), 0 where the sum is negative."
+    return function
+
+
+def with_indices(pool: Callable[..., Any]) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The pooling function that always returns its indices too."""
+
+    def function(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        values, indices = pool(*args, **kwargs, return_indices=True)
+        return values, indices
+
+    function.__name__ = f"{pool.__name__}_with_indices"
+    function.__doc__ = f"(values, flat indices) of {pool.__name__}."
     return function
 
 
 max_pool1d, max_pool2d, max_pool3d = (_max_pool(n) for n in (1, 2, 3))
 avg_pool1d, avg_pool2d, avg_pool3d = (_avg_pool(n) for n in (1, 2, 3))
-adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = (_adaptive(n, True) for n in (1, 2, 3))
-adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = (_adaptive(n, False) for n in (1, 2, 3))
+lp_pool1d, lp_pool2d, lp_pool3d = (_lp_pool(n) for n in (1, 2, 3))
+adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = (_adaptive_avg_pool(n) for n in (1, 2, 3))
+adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = (_adaptive_max_pool(n) for n in (1, 2, 3))
 
-
-def lp_pool2d(
-    input: Tensor, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None, ceil_mode: bool = False
-) -> Tensor:
-    """The p-norm of each window."""
-    k = sizes_of(kernel_size, 2)
-    s = k if stride is None else sizes_of(stride, 2)
-    powers = input.pow(norm_type).node
-    mean = ir.average_pool(powers, k, s, (0, 0), ceil_mode, True, None)
-    total = wrap(build.scale(mean, k[0] * k[1]))
-    return total.sign().mul(total.abs()).clamp(min=0).pow(1 / norm_type)
+max_pool1d_with_indices = with_indices(max_pool1d)
+max_pool2d_with_indices = with_indices(max_pool2d)
+max_pool3d_with_indices = with_indices(max_pool3d)
+adaptive_max_pool1d_with_indices = with_indices(adaptive_max_pool1d)
+adaptive_max_pool2d_with_indices = with_indices(adaptive_max_pool2d)
+adaptive_max_pool3d_with_indices = with_indices(adaptive_max_pool3d)

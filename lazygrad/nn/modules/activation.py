@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from lazygrad.dtype import DType
 from lazygrad.nn import functional as F
 from lazygrad.nn import init
 from lazygrad.nn.module import Module
-from lazygrad.nn.modules.arguments import WithArguments
+from lazygrad.nn.modules.arguments import FunctionModule
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.creation import empty
@@ -17,26 +16,17 @@ from lazygrad.tensor.creation import empty
 INPLACE: dict[str, Any] = {"inplace": False}
 
 
-class Activation(WithArguments):
-    """A function of one tensor and the module's arguments."""
-
-    function: ClassVar[Callable[..., Tensor]]
-
-    def forward(self, input: Tensor) -> Tensor:
-        return type(self).function(input, **self._values())
-
-
-class ReLU(Activation):
+class ReLU(FunctionModule):
     arguments = INPLACE
     function = staticmethod(F.relu)
 
 
-class ReLU6(Activation):
+class ReLU6(FunctionModule):
     arguments = INPLACE
     function = staticmethod(F.relu6)
 
 
-class GELU(Activation):
+class GELU(FunctionModule):
     arguments = {"approximate": "none"}
     function = staticmethod(F.gelu)
 
@@ -44,37 +34,37 @@ class GELU(Activation):
         return f"approximate={self.approximate!r}"
 
 
-class SiLU(Activation):
+class SiLU(FunctionModule):
     arguments = INPLACE
     function = staticmethod(F.silu)
 
 
-class Mish(Activation):
+class Mish(FunctionModule):
     arguments = INPLACE
     function = staticmethod(F.mish)
 
 
-class ELU(Activation):
+class ELU(FunctionModule):
     arguments = {"alpha": 1.0, "inplace": False}
     function = staticmethod(F.elu)
 
 
-class SELU(Activation):
+class SELU(FunctionModule):
     arguments = INPLACE
     function = staticmethod(F.selu)
 
 
-class CELU(Activation):
+class CELU(FunctionModule):
     arguments = {"alpha": 1.0, "inplace": False}
     function = staticmethod(F.celu)
 
 
-class LeakyReLU(Activation):
+class LeakyReLU(FunctionModule):
     arguments = {"negative_slope": 0.01, "inplace": False}
     function = staticmethod(F.leaky_relu)
 
 
-class RReLU(Activation):
+class RReLU(FunctionModule):
     arguments = {"lower": 1.0 / 8, "upper": 1.0 / 3, "inplace": False}
     function = staticmethod(F.rrelu)
 
@@ -82,24 +72,29 @@ class RReLU(Activation):
         return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
 
 
-class Hardtanh(Activation):
+class Hardtanh(FunctionModule):
     arguments = {"min_val": -1.0, "max_val": 1.0, "inplace": False}
     function = staticmethod(F.hardtanh)
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.max_val <= self.min_val:
+            raise AssertionError("max_val must be larger than min_val")
 
-class Hardsigmoid(Activation):
+
+class Hardsigmoid(FunctionModule):
     arguments = INPLACE
     shown = ()
     function = staticmethod(F.hardsigmoid)
 
 
-class Hardswish(Activation):
+class Hardswish(FunctionModule):
     arguments = INPLACE
     shown = ()
     function = staticmethod(F.hardswish)
 
 
-class Hardshrink(Activation):
+class Hardshrink(FunctionModule):
     arguments = {"lambd": 0.5}
     function = staticmethod(F.hardshrink)
 
@@ -111,57 +106,57 @@ class Softshrink(Hardshrink):
     function = staticmethod(F.softshrink)
 
 
-class Tanhshrink(Activation):
+class Tanhshrink(FunctionModule):
     function = staticmethod(F.tanhshrink)
 
 
-class Softsign(Activation):
+class Softsign(FunctionModule):
     function = staticmethod(F.softsign)
 
 
-class Softplus(Activation):
+class Softplus(FunctionModule):
     arguments = {"beta": 1.0, "threshold": 20.0}
     function = staticmethod(F.softplus)
 
 
-class LogSigmoid(Activation):
+class LogSigmoid(FunctionModule):
     function = staticmethod(F.logsigmoid)
 
 
-class Sigmoid(Activation):
+class Sigmoid(FunctionModule):
     function = staticmethod(F.sigmoid)
 
 
-class Tanh(Activation):
+class Tanh(FunctionModule):
     function = staticmethod(F.tanh)
 
 
-class Threshold(Activation):
+class Threshold(FunctionModule):
     arguments = {"threshold": ..., "value": ..., "inplace": False}
     function = staticmethod(F.threshold)
 
 
-class GLU(Activation):
+class GLU(FunctionModule):
     arguments = {"dim": -1}
     function = staticmethod(F.glu)
 
 
-class Softmax(Activation):
+class Softmax(FunctionModule):
     arguments = {"dim": None}
     function = staticmethod(F.softmax)
 
 
-class Softmin(Activation):
+class Softmin(FunctionModule):
     arguments = {"dim": None}
     function = staticmethod(F.softmin)
 
 
-class LogSoftmax(Activation):
+class LogSoftmax(FunctionModule):
     arguments = {"dim": None}
     function = staticmethod(F.log_softmax)
 
 
-class Softmax2d(Activation):
+class Softmax2d(FunctionModule):
     """Softmax over the channels of (N, C, H, W) or (C, H, W)."""
 
     def forward(self, input: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
-"""Layers that only keep their arguments and hand them to a function: activations, losses."""
+"""Layers that only keep their arguments and hand them to a function: activations, pooling, losses."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from lazygrad.nn.module import Module
@@ -12,6 +14,16 @@ class WithArguments(Module):
 
     arguments: ClassVar[dict[str, Any]] = {}
     shown: ClassVar[tuple[str, ...] | None] = None  # what extra_repr shows; None: all arguments
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        cls.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                inspect.Parameter(name, kind, default=inspect.Parameter.empty if default is ... else default)
+                for name, default in cls.arguments.items()
+            ]
+        )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -38,3 +50,12 @@ class WithArguments(Module):
         shown = self.arguments if self.shown is None else self.shown
         # torch leaves inplace out where it is False
         return ", ".join(f"{k}={getattr(self, k)}" for k in shown if k != "inplace" or self.inplace)
+
+
+class FunctionModule(WithArguments):
+    """A function of one tensor and the module's arguments."""
+
+    function: ClassVar[Callable[..., Any]]
+
+    def forward(self, input: Any) -> Any:
+        return type(self).function(input, **self._values())

@@ -1,4 +1,4 @@
-"""Convolutions, pooling, padding, resampling as modules."""
+"""Convolutions and their transposes as modules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from lazygrad.nn import functional as F
 from lazygrad.nn import init
 from lazygrad.nn.functional.convolution import Sizes, sizes_of
 from lazygrad.nn.module import Module
-from lazygrad.nn.modules.arguments import WithArguments
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.creation import empty
@@ -37,8 +36,6 @@ class Convolution(Module):
         padding_mode: str = "zeros",
         device: Any = None,
         dtype: DType | None = None,
-        *,
-        output_padding: Sizes = 0,
     ) -> None:
         super().__init__()
         if groups <= 0:
@@ -58,19 +55,20 @@ class Convolution(Module):
         self.stride = sizes_of(stride, n)
         self.padding = padding if isinstance(padding, str) else sizes_of(padding, n)
         self.dilation = sizes_of(dilation, n)
-        self.output_padding = sizes_of(output_padding, n)
+        self.output_padding = (0,) * n
         self.groups = groups
         self.padding_mode = padding_mode
-        pair = (
-            (in_channels, out_channels // groups)
-            if self.transposed
-            else (out_channels, in_channels // groups)
-        )
-        self.weight = Parameter(empty(*pair, *self.kernel_size, device=device, dtype=dtype))
+        self.weight = Parameter(empty(*self._weight_shape(), device=device, dtype=dtype))
         self.register_parameter("bias", None)
         if bias:
             self.bias = Parameter(empty(out_channels, device=device, dtype=dtype))
         self.reset_parameters()
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        first, second = self.out_channels, self.in_channels
+        if self.transposed:
+            first, second = second, first
+        return first, second // self.groups, *self.kernel_size
 
     def reset_parameters(self) -> None:
         init.kaiming_uniform_(self.weight, a=math.sqrt(5))
@@ -174,8 +172,8 @@ class TransposedConvolution(Convolution):
             padding_mode,
             device,
             dtype,
-            output_padding=output_padding,
         )
+        self.output_padding = sizes_of(output_padding, self.positions)
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         extra = self.output_padding if output_size is None else self._extra(input, output_size)
@@ -212,257 +210,8 @@ class ConvTranspose2d(TransposedConvolution):
     function = staticmethod(F.conv_transpose2d)
 
 
-# -- pooling ------------------------------------------------------------------------------------------
-class Pool(WithArguments):
-    function: ClassVar[Callable[..., Any]]
+class ConvTranspose3d(TransposedConvolution):
+    """The transpose of Conv3d."""
 
-    def forward(self, input: Tensor) -> Any:
-        return type(self).function(input, **self._values())
-
-
-class MaxPool(Pool):
-    stride: Any
-    arguments = {
-        "kernel_size": ...,
-        "stride": None,
-        "padding": 0,
-        "dilation": 1,
-        "return_indices": False,
-        "ceil_mode": False,
-    }
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.stride = self.kernel_size if self.stride is None else self.stride
-
-    shown = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
-
-
-class MaxPool1d(MaxPool):
-    function = staticmethod(F.max_pool1d)
-
-
-class MaxPool2d(MaxPool):
-    function = staticmethod(F.max_pool2d)
-
-
-class MaxPool3d(MaxPool):
-    function = staticmethod(F.max_pool3d)
-
-
-class AvgPool(Pool):
-    stride: Any
-    shown = ("kernel_size", "stride", "padding")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.stride = self.kernel_size if self.stride is None else self.stride
-
-
-class AvgPool1d(AvgPool):
-    arguments = {
-        "kernel_size": ...,
-        "stride": None,
-        "padding": 0,
-        "ceil_mode": False,
-        "count_include_pad": True,
-    }
-    function = staticmethod(F.avg_pool1d)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for name in ("kernel_size", "stride", "padding"):
-            setattr(self, name, sizes_of(getattr(self, name), 1))
-
-
-class AvgPool2d(AvgPool):
-    arguments = {
-        "kernel_size": ...,
-        "stride": None,
-        "padding": 0,
-        "ceil_mode": False,
-        "count_include_pad": True,
-        "divisor_override": None,
-    }
-    function = staticmethod(F.avg_pool2d)
-
-
-class AvgPool3d(AvgPool2d):
-    function = staticmethod(F.avg_pool3d)
-
-
-class AdaptivePool(Pool):
-    arguments = {"output_size": ...}
-
-    def extra_repr(self) -> str:
-        return f"output_size={self.output_size}"
-
-
-class AdaptiveAvgPool1d(AdaptivePool):
-    function = staticmethod(F.adaptive_avg_pool1d)
-
-
-class AdaptiveAvgPool2d(AdaptivePool):
-    function = staticmethod(F.adaptive_avg_pool2d)
-
-
-class AdaptiveAvgPool3d(AdaptivePool):
-    function = staticmethod(F.adaptive_avg_pool3d)
-
-
-class AdaptiveMaxPool1d(AdaptivePool):
-    function = staticmethod(F.adaptive_max_pool1d)
-
-
-class AdaptiveMaxPool2d(AdaptivePool):
-    function = staticmethod(F.adaptive_max_pool2d)
-
-
-class LPPool2d(Pool):
-    arguments = {"norm_type": ..., "kernel_size": ..., "stride": None, "ceil_mode": False}
-    shown = ("norm_type", "kernel_size", "stride", "ceil_mode")
-    function = staticmethod(F.lp_pool2d)
-
-
-# -- padding, resampling, shuffling, unfolding --------------------------------------------------------
-class Padding(Module):
-    mode: ClassVar[str] = "constant"
-    positions: ClassVar[int]
-
-    def __init__(self, padding: Sizes, value: float = 0.0) -> None:
-        super().__init__()
-        self.padding = sizes_of(padding, 2 * self.positions)
-        self.value = value
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.pad(input, self.padding, self.mode, self.value)
-
-    def extra_repr(self) -> str:
-        return f"{self.padding}"
-
-
-class ConstantPad1d(Padding):
-    positions = 1
-
-    def extra_repr(self) -> str:
-        return f"padding={self.padding}, value={self.value}"
-
-
-class ConstantPad2d(ConstantPad1d):
-    positions = 2
-
-
-class ConstantPad3d(ConstantPad1d):
     positions = 3
-
-
-class ZeroPad1d(Padding):
-    positions = 1
-
-
-class ZeroPad2d(Padding):
-    positions = 2
-
-
-class ZeroPad3d(Padding):
-    positions = 3
-
-
-class ReflectionPad1d(Padding):
-    mode = "reflect"
-    positions = 1
-
-
-class ReflectionPad2d(ReflectionPad1d):
-    positions = 2
-
-
-class ReplicationPad1d(Padding):
-    mode = "replicate"
-    positions = 1
-
-
-class ReplicationPad2d(ReplicationPad1d):
-    positions = 2
-
-
-class CircularPad1d(Padding):
-    mode = "circular"
-    positions = 1
-
-
-class CircularPad2d(CircularPad1d):
-    positions = 2
-
-
-class Upsample(Module):
-    """Resized to `size` or by `scale_factor`; see F.interpolate."""
-
-    def __init__(
-        self,
-        size: Sizes | None = None,
-        scale_factor: float | Sequence[float] | None = None,
-        mode: str = "nearest",
-        align_corners: bool | None = None,
-        recompute_scale_factor: bool | None = None,
-    ) -> None:
-        super().__init__()
-        self.size = size
-        self.scale_factor = float(scale_factor) if isinstance(scale_factor, (int, float)) else scale_factor
-        self.mode = mode
-        self.align_corners = align_corners
-        self.recompute_scale_factor = recompute_scale_factor
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.interpolate(
-            input, self.size, self.scale_factor, self.mode, self.align_corners, self.recompute_scale_factor
-        )
-
-    def extra_repr(self) -> str:
-        first = f"size={self.size}" if self.scale_factor is None else f"scale_factor={self.scale_factor}"
-        return f"{first}, mode={self.mode!r}"
-
-
-class UpsamplingNearest2d(Upsample):
-    def __init__(self, size: Sizes | None = None, scale_factor: float | None = None) -> None:
-        super().__init__(size, scale_factor)
-
-
-class UpsamplingBilinear2d(Upsample):
-    def __init__(self, size: Sizes | None = None, scale_factor: float | None = None) -> None:
-        super().__init__(size, scale_factor, "bilinear", True)
-
-
-class PixelShuffle(Pool):
-    """(*, C * r^2, H, W) to (*, C, H * r, W * r)."""
-
-    arguments = {"upscale_factor": ...}
-    function = staticmethod(F.pixel_shuffle)
-
-
-class PixelUnshuffle(Pool):
-    """The inverse of PixelShuffle."""
-
-    arguments = {"downscale_factor": ...}
-    function = staticmethod(F.pixel_unshuffle)
-
-
-class ChannelShuffle(Pool):
-    """Channels of groups interleaved."""
-
-    arguments = {"groups": ...}
-    function = staticmethod(F.channel_shuffle)
-
-
-class Unfold(Pool):
-    """(N, C, H, W) to (N, C * kernel positions, windows)."""
-
-    arguments = {"kernel_size": ..., "dilation": 1, "padding": 0, "stride": 1}
-    function = staticmethod(F.unfold)
-
-
-class Fold(Pool):
-    """The transpose of Unfold."""
-
-    arguments = {"output_size": ..., "kernel_size": ..., "dilation": 1, "padding": 0, "stride": 1}
-    function = staticmethod(F.fold)
+    function = staticmethod(F.conv_transpose3d)

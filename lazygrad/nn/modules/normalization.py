@@ -138,15 +138,14 @@ class RunningNorm(Module):
     """What batch and instance norm share: affine parameters and running statistics."""
 
     dims: ClassVar[tuple[int, ...]] = ()
-    affine_default: ClassVar[bool] = True
 
     def __init__(
         self,
         num_features: int,
         eps: float = 1e-5,
         momentum: float | None = 0.1,
-        affine: bool | None = None,
-        track_running_stats: bool | None = None,
+        affine: bool = True,
+        track_running_stats: bool = True,
         device: Any = None,
         dtype: DType | None = None,
         *,
@@ -156,8 +155,8 @@ class RunningNorm(Module):
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum
-        self.affine = self.affine_default if affine is None else affine
-        self.track_running_stats = self.affine_default if track_running_stats is None else track_running_stats
+        self.affine = affine
+        self.track_running_stats = track_running_stats
         self.register_parameter("weight", None)
         self.register_parameter("bias", None)
         if self.affine:
@@ -206,9 +205,7 @@ class BatchNorm(RunningNorm):
         momentum: Any = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats:
             self.num_batches_tracked.add_(1)
-            if (
-                self.momentum is None
-            ):  # the cumulative average; its factor is a tensor, so a step never recompiles
+            if self.momentum is None:  # the cumulative average; a tensor, so that a step never recompiles
                 momentum = self.num_batches_tracked.to(self.running_mean.dtype).reciprocal()
         use_batch = self.training or self.running_mean is None
         tracked = not self.training or self.track_running_stats
@@ -243,7 +240,19 @@ class BatchNorm3d(BatchNorm):
 
 
 class InstanceNorm(RunningNorm):
-    affine_default = False
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: Any = None,
+        dtype: DType | None = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_input(input)
@@ -273,6 +282,12 @@ class InstanceNorm2d(InstanceNorm):
     """Instance norm of (N, C, H, W) or (C, H, W)."""
 
     dims = (3, 4)
+
+
+class InstanceNorm3d(InstanceNorm):
+    """Instance norm of (N, C, D, H, W) or (C, D, H, W)."""
+
+    dims = (4, 5)
 
 
 class LocalResponseNorm(Module):
@@ -330,3 +345,9 @@ class AlphaDropout(Dropout):
     """Dropout for SELU networks."""
 
     function = staticmethod(F.alpha_dropout)
+
+
+class FeatureAlphaDropout(Dropout):
+    """Whole channels of AlphaDropout."""
+
+    function = staticmethod(F.feature_alpha_dropout)

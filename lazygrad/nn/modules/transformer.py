@@ -6,7 +6,8 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from lazygrad.dtype import DType, bool_, float32
+from lazygrad.dtype import DType, float32
+from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.nn import functional as F
@@ -19,15 +20,6 @@ from lazygrad.nn.parameter import Parameter
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.core import wrap
 from lazygrad.tensor.creation import empty
-
-
-def additive(mask: Tensor | None, dtype: DType) -> Tensor | None:
-    """A bool mask in torch's sense here (True is hidden) as numbers to add to scores."""
-    if mask is None or mask.dtype is not bool_:
-        return mask
-    node = mask.node
-    hidden = build.const(float("-inf"), dtype, node.device, node.shape)
-    return wrap(build.where(node, hidden, build.const(0, dtype, node.device, node.shape)))
 
 
 class MultiheadAttention(Module):
@@ -55,14 +47,13 @@ class MultiheadAttention(Module):
             )
         if embed_dim % num_heads:
             raise AssertionError("embed_dim must be divisible by num_heads")
-        if add_bias_kv or add_zero_attn:
-            raise NotImplementedError("add_bias_kv and add_zero_attn are not supported")
         self.embed_dim = embed_dim
         self.kdim = embed_dim if kdim is None else kdim
         self.vdim = embed_dim if vdim is None else vdim
         self.num_heads = num_heads
         self.dropout = dropout
         self.batch_first = batch_first
+        self.add_zero_attn = add_zero_attn
         self.head_dim = embed_dim // num_heads
         self._qkv_same_embed_dim = self.kdim == embed_dim and self.vdim == embed_dim
         names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
@@ -78,6 +69,9 @@ class MultiheadAttention(Module):
         if bias:
             self.in_proj_bias = Parameter(empty(3 * embed_dim, device=device, dtype=dtype))
         self.out_proj = Linear(embed_dim, embed_dim, bias, device, dtype)
+        for name in ("bias_k", "bias_v"):
+            extra = Parameter(empty(1, 1, embed_dim, device=device, dtype=dtype)) if add_bias_kv else None
+            self.register_parameter(name, extra)
         self._reset_parameters()
 
     def _reset_parameters(self) -> None:
@@ -88,21 +82,9 @@ class MultiheadAttention(Module):
         if self.in_proj_bias is not None:
             init.zeros_(self.in_proj_bias)
             init.zeros_(self.out_proj.bias)
-
-    def _project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        width = self.embed_dim
-        biases: Any = (None,) * 3
-        if self.in_proj_bias is not None:
-            biases = self.in_proj_bias.split(width)
-        if not self._qkv_same_embed_dim:
-            weights: Any = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-        elif query is key and key is value:  # one product for all three
-            q, k, v = F.linear(query, self.in_proj_weight, self.in_proj_bias).split(width, -1)
-            return q, k, v
-        else:
-            weights = self.in_proj_weight.split(width)
-        q, k, v = (F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True))
-        return q, k, v
+        for extra in (self.bias_k, self.bias_v):
+            if extra is not None:
+                init.xavier_normal_(extra)
 
     def forward(
         self,
@@ -116,8 +98,8 @@ class MultiheadAttention(Module):
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """(output, weights): inputs (length, batch, width), or (batch, length, width) with batch_first, or
-        without a batch. Bool masks are True where attention may not go. Without need_weights, weights is
-        None."""
+        without a batch. Bool masks are True where attention may not go; is_causal only says that attn_mask is the
+        causal one. Without need_weights, weights is None."""
         batched = query.ndim == 3
         same = query is key and key is value
         if not batched:
@@ -125,38 +107,28 @@ class MultiheadAttention(Module):
             key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
         elif not self.batch_first:
             query, key, value = (x.transpose(0, 1) for x in (query, key, value))
-        q, k, v = self._project(query, query if same else key, query if same else value)
-        batch, length, heads = q.shape[0], q.shape[1], self.num_heads
-        q, k, v = (x.reshape(batch, x.shape[1], heads, self.head_dim).transpose(1, 2) for x in (q, k, v))
-        mask = self._mask(attn_mask, key_padding_mask, batch, q.dtype)
-        dropout = self.dropout if self.training else 0.0
-        weights = None
-        if need_weights:
-            scores = (q * self.head_dim**-0.5).matmul(k.transpose(-2, -1))
-            probabilities = F.softmax(scores if mask is None else scores + mask, -1)
-            probabilities = F.dropout(probabilities, dropout)
-            result = probabilities.matmul(v)
-            weights = probabilities.mean(1) if average_attn_weights else probabilities
-        else:
-            plain = is_causal and key_padding_mask is None
-            result = F.scaled_dot_product_attention(q, k, v, None if plain else mask, dropout, plain)
-        result = result.transpose(1, 2).reshape(batch, length, self.embed_dim)
-        result = self.out_proj(result)
+        separate = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        result, weights = F.multi_head_attention(
+            query,
+            query if same else key,
+            query if same else value,
+            self.num_heads,
+            self.in_proj_weight if self._qkv_same_embed_dim else separate,
+            self.in_proj_bias,
+            self.out_proj.weight,
+            self.out_proj.bias,
+            extra=None if self.bias_k is None else (self.bias_k, self.bias_v),
+            add_zero_attn=self.add_zero_attn,
+            dropout_p=self.dropout if self.training else 0.0,
+            key_padding_mask=key_padding_mask,
+            attn_mask=attn_mask,
+            need_weights=need_weights,
+            average_attn_weights=average_attn_weights,
+            is_causal=is_causal,
+        )
         if not batched:
             return result.squeeze(0), None if weights is None else weights.squeeze(0)
         return (result if self.batch_first else result.transpose(0, 1)), weights
-
-    def _mask(
-        self, attn_mask: Tensor | None, key_padding_mask: Tensor | None, batch: int, dtype: DType
-    ) -> Tensor | None:
-        mask = additive(attn_mask, dtype)
-        if mask is not None and mask.ndim == 3:
-            mask = mask.reshape(batch, self.num_heads, *mask.shape[1:])
-        padding = additive(key_padding_mask, dtype)
-        if padding is None:
-            return mask
-        padding = padding.reshape(batch, 1, 1, padding.shape[-1])
-        return padding if mask is None else mask + padding
 
 
 Activation = str | Callable[[Tensor], Tensor]
@@ -351,10 +323,21 @@ class TransformerDecoder(Module):
         self.num_layers = num_layers
         self.norm = norm
 
-    def forward(self, tgt: Tensor, memory: Tensor, *masks: Any, **named: Any) -> Tensor:
+    def forward(
+        self,
+        tgt: Tensor,
+        memory: Tensor,
+        tgt_mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        tgt_key_padding_mask: Tensor | None = None,
+        memory_key_padding_mask: Tensor | None = None,
+        tgt_is_causal: bool | None = None,
+        memory_is_causal: bool = False,
+    ) -> Tensor:
+        masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
         x = tgt
         for layer in self.layers:
-            x = layer(x, memory, *masks, **named)
+            x = layer(x, memory, *masks, bool(tgt_is_causal), memory_is_causal)
         return x if self.norm is None else self.norm(x)
 
 
@@ -420,6 +403,11 @@ class Transformer(Module):
         tgt_is_causal: bool | None = None,
         memory_is_causal: bool = False,
     ) -> Tensor:
+        batch = 0 if self.batch_first else 1
+        if src.ndim == 3 and src.shape[batch] != tgt.shape[batch]:
+            raise RuntimeError(at_user_line("the batch number of src and tgt must be equal"))
+        if src.shape[-1] != self.d_model or tgt.shape[-1] != self.d_model:
+            raise RuntimeError(at_user_line("the feature number of src and tgt must be equal to d_model"))
         memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
         return self.decoder(
             tgt,
@@ -428,7 +416,7 @@ class Transformer(Module):
             memory_mask,
             tgt_key_padding_mask,
             memory_key_padding_mask,
-            bool(tgt_is_causal),
+            tgt_is_causal,
             memory_is_causal,
         )
 

@@ -1,0 +1,5 @@
+"""torch.distributions.geometric."""
+
+from lazygrad.distributions.bernoulli import Geometric
+
+__all__ = ["Geometric"]

@@ -1,0 +1,3 @@
+"""torch.utils."""
+
+from lazygrad.utils import checkpoint, data
