@@ -55,13 +55,16 @@ _plans: dict[Any, Compiled] = {}
 
 
 def realize(
-    roots: Sequence[Node], updates: Mapping[Node, Buffer] | None = None, held: Collection[Node] = ()
+    roots: Sequence[Node],
+    updates: Mapping[Node, Buffer] | None = None,
+    held: Collection[Node] = (),
+    copies: Collection[Node] = (),
 ) -> list[Buffer]:
     """Compute every root that isn't computed yet; returns their buffers.
 
     `updates` maps roots to the buffer whose memory they may take over: the old value of what is updated in
     place. `held` are nodes that the user still holds: those that are computed on the way, and would be
-    costly to compute again, are kept.
+    costly to compute again, are kept. They and `copies` are computed before memory that they read is overwritten.
     """
     updates = updates or {}
     constants = [constant_buffer(r) for r in roots]
@@ -75,11 +78,10 @@ def realize(
         if stale or len(pending) < len(roots):
             present = set()
             order = uncomputed(pending, present)
-        lost = losing_their_source(present, held, updates)
-        if lost:
-            pending += lost
-            order += uncomputed(lost, present)
-        structure = structure_of([*pending, *worth_keeping(order, pending, held)], order)
+        kept = worth_keeping(order, pending, held)
+        lost = losing_their_source(order, present, {*pending, *kept}, [*held, *copies], updates)
+        order += uncomputed(lost, present)
+        structure = structure_of([*pending, *lost, *kept], order)
         target = target_for(structure, settings)
         compiled = compiled_plan(structure, target, settings)
         inputs = [known(leaf).read() for leaf in structure.leaves]  # type: ignore[union-attr]
@@ -167,20 +169,28 @@ def worth_keeping(order: list[Node], roots: Sequence[Node], held: Collection[Nod
 
 
 def losing_their_source(
-    present: set[Node], held: Collection[Node], updates: Mapping[Node, Buffer]
+    order: list[Node], present: set[Node], safe: set[Node], held: Collection[Node], updates: Mapping[Node, Buffer]
 ) -> list[Node]:
-    """Nodes that somebody holds, not among those `present` in the plan, that read memory which it overwrites:
-    they are computed before."""
-    apart = [n for n in held if n not in present and n.computed is None]
-    if not apart or not updates:
-        return []
+    """Nodes that somebody holds and that could not be computed once this plan has overwritten memory: they are
+    computed by it too. `safe` are those that it computes anyway; `order` and `present` are the whole plan."""
     overwritten = {id(b) for b in updates.values()}
-    found = []
-    for node in apart:
-        below = toposort([node], stop=lambda n: n.computed is not None or n in updates)
+    if not overwritten or not held:
+        return []
+    reading: set[Node] = set()  # memory that is overwritten, not by way of what the plan computes
+    for node in order:
+        if node.computed is not None:
+            if id(node.computed) in overwritten:
+                reading.add(node)
+        elif node not in safe and not reading.isdisjoint(node.src):
+            reading.add(node)
+    found = [n for n in held if n in reading and n.computed is None]
+    for node in held:
+        if node in present or node.computed is not None:
+            continue
+        below = toposort([node], stop=lambda n: n.computed is not None or n in present)
         if any(n.op is ops.EXAMPLE for n in below):  # what somebody kept of a function under vmap has no value
             continue
-        if any(id(n.computed) in overwritten for n in below if n not in updates):
+        if any(n in reading or id(n.computed) in overwritten for n in below):
             found.append(node)
     return found
 

@@ -193,6 +193,7 @@ def _scatter(b: Batched) -> Node:
 # by op where an op has a rule of its own, else by kind; sources depend on no example
 RULES: dict[Op | Kind, Rule] = {
     ops.LEAF: lambda b: build.leaf(b.full()[0], b.node.arg),
+    ops.CLONE: lambda b: build.clone(b.full()[0]),
     ops.DETACH: lambda b: build.detach(b.full()[0]),
     ops.GRAFT: lambda b: build.graft(*b.full()),
     ops.CUSTOM: _custom,

@@ -201,6 +201,13 @@ def graft(value: Node, past: Node) -> Node:
     return make(ops.GRAFT, (value, past), None, value.dtype, value.shape, value.device)
 
 
+def clone(node: Node) -> Node:
+    """The same value, in memory of its own if the source's is overwritten."""
+    if node.op is ops.CLONE or constant_value(node) is not None:
+        return node
+    return make(ops.CLONE, (node,), None, node.dtype, node.shape, node.device)
+
+
 def leaf(node: Node, number: int) -> Node:
     """The same value, as the differentiable leaf of that number."""
     return make(ops.LEAF, (node,), number, node.dtype, node.shape, node.device)

@@ -37,6 +37,7 @@ def _square(a: Node) -> Node:
 VJP |= {
     ops.LEAF: (lambda g, out, a: g,),
     ops.DETACH: (None,),
+    ops.CLONE: (lambda g, out, a: g,),
     ops.GRAFT: (None, lambda g, out, value, past: g),
     ops.NEG: (lambda g, out, a: neg(g),),
     ops.ABS: (lambda g, out, a: mul(g, pointwise(ops.SIGN, a)),),

@@ -97,6 +97,8 @@ IOTA = _op("IOTA", Kind.SOURCE, 0, lambda xp, n: xp.arange(n))  # arg: length; 0
 
 LEAF = _op("LEAF", Kind.MARKER, 1, lambda xp, arg, a: a, _first)  # arg: the leaf's number
 DETACH = _op("DETACH", Kind.MARKER, 1, lambda xp, arg, a: a, _first)
+# a copy: the same value, still when the memory that it was read from is written to
+CLONE = _op("CLONE", Kind.MARKER, 1, lambda xp, arg, a: a, _first)
 # one output of a call that brings its own gradient: src = value, the call's inputs ...; arg: an ir/custom.py CustomArg
 CUSTOM = _op("CUSTOM", Kind.MARKER, -1, lambda xp, arg, a, *inputs: a, _first)
 EXAMPLE = _op("EXAMPLE", Kind.EXAMPLE, 1, None, _first)  # arg: (number of the vmap, axis that counts the examples)

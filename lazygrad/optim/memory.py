@@ -38,11 +38,11 @@ def settle(parameters: Sequence[Any]) -> None:
         cell = parameter._cell
         value = build.constant_value(cell.node)
         if value is not None:  # even where it is computed: the same node is a constant of other expressions
-            cell.node = filled(cell.node, value).node
+            cell.hold(filled(cell.node, value).node)
     flush([p._cell.node for p in whole if known(p._cell.node) is None])
     owners: dict[int, Any] = {}
     for parameter in whole:
         cell = parameter._cell
         buffer = known(cell.node)
         if buffer is not None and owners.setdefault(id(buffer), cell) is not cell:
-            cell.node = _leaf(buffer.read().copy(), cell.node)
+            cell.hold(_leaf(buffer.read().copy(), cell.node))

@@ -88,7 +88,7 @@ class Autograd(TensorBase):
         if self._path:
             raise RuntimeError(at_user_line("Can't detach views in-place; use detach() instead"))
         self._cell.leaf_number = None
-        self._cell.node = build.detach(self._cell.node)
+        self._cell.hold(build.detach(self._cell.node))
         return self  # type: ignore[return-value]
 
     def retain_grad(self) -> None:

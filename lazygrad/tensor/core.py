@@ -58,7 +58,7 @@ def set_grad_mode(enabled: bool) -> None:
 class Cell:
     """What a tensor and all its views share: the current Node, and which leaf it is, if any."""
 
-    __slots__ = ("__weakref__", "former_leaf", "home", "leaf_number", "node", "row_major", "together", "version")
+    __slots__ = ("__weakref__", "before", "former_leaf", "leaf_number", "node", "row_major", "together", "version")
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -66,27 +66,54 @@ class Cell:
         self.former_leaf: int | None = None  # a leaf that is frozen and thawed is still the leaf of older graphs
         self.version = 0
         self.together: WeakSet[Cell] | None = None  # what one backward() made: computed all at once
-        self.home: Buffer | None = None  # the memory an in-place update of a computed value should land in
+        self.before: Node | None = None  # the value that the updates in place not computed yet began with
         self.row_major = False  # torch would lay it out row-major too: then what is no view there is none here
 
     def read(self) -> Node:
         return self.node if self.leaf_number is None else build.leaf(self.node, self.leaf_number)
 
+    def hold(self, node: Node) -> None:
+        """Another value, whose memory has nothing to do with the old one's."""
+        self.node, self.before = node, None
+        self.watch()
+
+    def watch(self) -> None:
+        """Every cell is known by what it holds: who waits for a value must have it before what it is computed
+        from is overwritten, and memory that two cells share is nobody's to take over."""
+        if known(self.node) is None:
+            _unread[self] = None
+        else:
+            _settled.add(self)
+
     def write(self, node: Node) -> None:
-        if self.home is None:
-            self.home = known(self.node)
+        """The value after an update in place, which may take over the old one's memory."""
+        self.before = self.before or self.node
         self.node = node
         self.version += 1
-        if self.home is not None:
-            _updated[self] = None
+        _updated[self] = None
+        self.watch()
+
+    @property
+    def home(self) -> Buffer | None:
+        """The memory that the value after an update in place should land in: the old value's, once it has any."""
+        return None if self.before is None else known(self.before)
 
 
 # cells whose in-place update hasn't been computed, in the order of writing: it is part of a plan's key
 _updated: WeakKeyDictionary[Cell, None] = WeakKeyDictionary()
 _unread: WeakKeyDictionary[Cell, None] = WeakKeyDictionary()  # cells holding values that haven't been computed
-_settled: WeakSet[Cell] = WeakSet()  # cells whose value is a buffer
+_settled: WeakSet[Cell] = WeakSet()  # cells whose value was computed
+_clones: WeakSet[Node] = WeakSet()  # copies, which must have memory of their own before their source is written to
 _leaf_numbers = itertools.count()
 _leaves: WeakValueDictionary[int, TensorBase] = WeakValueDictionary()
+
+
+def protected(node: Node) -> Node:
+    """A copy, whoever holds it: a tensor, or only the graph of one."""
+    made = build.clone(node)
+    if made.op is ops.CLONE:
+        _clones.add(made)
+    return made
 
 
 def new_leaf(node: Node) -> Node:
@@ -101,7 +128,8 @@ def values_now() -> dict[Cell, Node]:
 
 def undo_writes(before: dict[Cell, Node], unwanted: Callable[[Node], bool]) -> bool:
     """Take back what was written in place since values_now(), where it is such a node. Whether there was any."""
-    written = [c for c in {**before, **dict.fromkeys(_updated)} if c.node is not before.get(c) and unwanted(c.node)]
+    candidates = {**before, **dict.fromkeys([c for c in _updated if c.home is not None])}
+    written = [c for c in candidates if c.node is not before.get(c) and unwanted(c.node)]
     for cell in written:
         old = before.get(cell)
         if old is None:
@@ -188,10 +216,7 @@ class TensorBase:
         self._consumed = False
         self._saved: list[Node] | None = None  # keeps what a computed loss stored for its backward
         if not path:
-            if known(cell.node) is None:
-                _unread[cell] = None
-            else:
-                _settled.add(cell)
+            cell.watch()
 
     @property
     def node(self) -> Node:
@@ -275,8 +300,6 @@ class TensorBase:
             value = build.where(build.const(False, bool_, mine.device), mine, value)
         changed = self._put_into(base, value)
         self._cell.write(changed if recorded else build.graft(changed, base))
-        if known(self._cell.node) is None:
-            _unread[self._cell] = None
         return self  # type: ignore[return-value]
 
     def _check_writable(self, value: Node, mine: Node) -> None:
@@ -362,19 +385,18 @@ class TensorBase:
 def flush(requested: list[Node]) -> list[Buffer]:
     """Compute `requested` and every pending in-place update; keep what tensors still hold. Returns the buffers
     of `requested`."""
-    cells = [c for c in list(_updated) if known(c.node) is None]
+    _settle_all()  # who shares a value that was computed for another has a share in its memory
+    cells = [c for c in _updated if c.home is not None]
     updates = _own_homes(cells)
     unread = list(_unread)
     held = dict.fromkeys(c.node for c in unread)
     roots = [*requested, *(c.node for c in cells)]
-    buffers = engine.realize([*roots, *_companions(roots, unread)], updates, held)
+    copies = [n for n in _clones if known(n) is None]
+    buffers = engine.realize([*roots, *_companions(roots, unread)], updates, held, copies)
     for cell, buffer in zip(cells, buffers[len(requested) : len(roots)], strict=True):
         if known(cell.node) is None:  # a constant, which only now gets memory
             cell.node = build.buffer(buffer, buffer.dtype, buffer.shape, buffer.device)
-    for cell in list(_updated):
-        _settle(cell)
-    for cell in [c for c in list(_unread) if known(c.node) is not None]:
-        _settle(cell)
+    _settle_all()
     return buffers[: len(requested)]
 
 
@@ -391,7 +413,7 @@ def _own_homes(cells: list[Cell]) -> dict[Node, Buffer]:
     """For each update the memory it may take over: that of the old value, where no other tensor has it too."""
     if not cells:
         return {}
-    users = Counter(id(c.node.arg) for c in _settled if c.node.op is ops.BUFFER)
+    users = Counter(id(known(c.node)) for c in _settled)
     users.update(id(c.home) for c in cells)
     return {c.node: c.home for c in cells if c.home is not None and users[id(c.home)] == 1}
 
@@ -409,6 +431,11 @@ def take_twins(twin: dict[Node, Node]) -> None:
             remember(made, buffer)
 
 
+def _settle_all() -> None:
+    for cell in [c for c in (*_updated, *_unread) if known(c.node) is not None]:
+        _settle(cell)
+
+
 def _settle(cell: Cell) -> None:
     """A computed value that carries no gradient keeps its buffer and drops its graph."""
     buffer = known(cell.node)
@@ -416,10 +443,10 @@ def _settle(cell: Cell) -> None:
         return
     _updated.pop(cell, None)
     _unread.pop(cell, None)
-    cell.home = cell.together = None
+    cell.before = cell.together = None
     if not cell.node.needs_grad and cell.node.op is not ops.BUFFER:
         cell.node = build.buffer(buffer, buffer.dtype, buffer.shape, buffer.device)
-        _settled.add(cell)
+    _settled.add(cell)
 
 
 # -- the class the mixins make ------------------------------------------------------------------------

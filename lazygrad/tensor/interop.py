@@ -71,7 +71,7 @@ class Interop(TensorBase):
         buffer = self._buffer()
         buffer.exported = True
         if not self._path and known(self._cell.node) is None:  # a constant has none of its own until now
-            self._cell.node = build.buffer(buffer, buffer.dtype, buffer.shape, buffer.device)
+            self._cell.hold(build.buffer(buffer, buffer.dtype, buffer.shape, buffer.device))
         return buffer
 
     def tolist(self) -> Any:

@@ -8,7 +8,7 @@ from lazygrad import memory_layout
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.tensor.arguments import axis_of
-from lazygrad.tensor.core import Cell, TensorBase, wrap
+from lazygrad.tensor.core import Cell, TensorBase, protected, wrap
 from lazygrad.tensor.strides import row_major
 
 if TYPE_CHECKING:
@@ -141,11 +141,10 @@ class Properties(TensorBase):
         if self._path:
             self._adopt(Cell(node), ())
         else:
-            self._cell.node = node
-            self._cell.home = None
+            self._cell.hold(node)
             self._cell.version += 1
 
     def clone(self, *, memory_format: Any = None) -> Tensor:
         """A copy of its own; gradients flow through."""
         memory_layout.check_memory_format(memory_format, "clone")
-        return wrap(self.node)
+        return wrap(protected(self.node))

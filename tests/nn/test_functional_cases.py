@@ -10,6 +10,10 @@ HALVES = ("float32", "float64", "bfloat16")
 PROBABILITIES = within(0.1, 0.9, 4, 5)
 SIGNS = fixed([1, -1, 1, -1], "int64")
 CLASSES = ints(4, below=5)
+ACTIVATIONS = (
+    "relu relu6 gelu silu mish elu selu celu leaky_relu hardtanh hardsigmoid hardswish hardshrink softshrink tanhshrink "
+    "softsign softplus logsigmoid sigmoid tanh"
+)
 
 
 def f(name, *inputs, **options):
@@ -24,10 +28,7 @@ CASES = [
     # activations, away from where they bend
     *(
         f(name, within(0.2, 2, *S), dtypes=HALVES, tolerance=4)
-        for name in (
-            "relu relu6 gelu silu mish elu selu celu leaky_relu hardtanh hardsigmoid hardswish hardshrink softshrink "
-            "tanhshrink softsign softplus logsigmoid sigmoid tanh"
-        ).split()
+        for name in ACTIVATIONS.split()
     ),
     f("threshold", S, threshold=0.1, value=20.0),
     f("prelu", S, (5,)),
