@@ -45,6 +45,9 @@ class Formula(ABC):
     def _variables(self) -> frozenset[Expr]: ...
 
     @abstractmethod
+    def _divided(self) -> frozenset[Expr]: ...
+
+    @abstractmethod
     def _substituted(self, values: Mapping[Expr, Expr | int]) -> Formula: ...
 
     @abstractmethod
@@ -143,6 +146,13 @@ class Expr(Formula):
         if self.kind == "+":
             return frozenset().union(*(variables(atom) for atom, _ in self.terms))
         return variables(self.dividend)
+
+    def _divided(self) -> frozenset[Expr]:
+        if self.kind == "+":
+            return frozenset().union(*(divided(atom) for atom, _ in self.terms))
+        if self.by & (self.by - 1):
+            return variables(self)
+        return frozenset() if self.kind == "var" else divided(self.dividend)
 
     def _substituted(self, values: Mapping[Expr, Expr | int]) -> Expr:
         if self.kind == "var":
@@ -442,6 +452,11 @@ AnyFormula = TypeVar("AnyFormula", bound=Formula)
 def variables(of: Formula) -> frozenset[Expr]:
     """Takes an expression or a condition, returns the variables in it."""
     return of._variables()
+
+
+def divided(of: Formula) -> frozenset[Expr]:
+    """Takes an expression or a condition, returns the variables in it that are divided by what is no power of 2."""
+    return of._divided()
 
 
 def stride_of(expr: Expr, variable: Expr) -> int | None:

@@ -17,6 +17,7 @@ from lazygrad.codegen.index import (
     Expr,
     Formula,
     const,
+    divided,
     evaluate,
     from_terms,
     intern,
@@ -69,6 +70,9 @@ class Condition(Formula):
 
     def _variables(self) -> frozenset[Expr]:
         return frozenset().union(*map(variables, self.parts or (self.left,)))
+
+    def _divided(self) -> frozenset[Expr]:
+        return frozenset().union(*map(divided, self.parts or (self.left,)))
 
     def _substituted(self, values: Mapping[Expr, Expr | int]) -> Condition:
         if self.parts:

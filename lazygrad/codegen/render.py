@@ -8,7 +8,8 @@ every op that has one as its result, exactly as the op-by-op path rounds.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import fields, replace
 from typing import Any
 
 from lazygrad.codegen import index as ix
@@ -104,6 +105,22 @@ def stored_type(dtype: DType) -> str:
     return "tl.uint8" if dtype is bool_ else dtype.triton
 
 
+def formulas(body: list[Any]) -> Iterator[ix.Formula]:
+    """Every index and mask of these statements."""
+    for statement in body:
+        if isinstance(statement, Loop):
+            yield from formulas(statement.body)
+        for field in fields(statement):
+            if isinstance(found := getattr(statement, field.name), ix.Formula):
+                yield found
+
+
+# Positions that fit into 16 bits are divided in 16 bits, two at a time, which ptxas 12.8 and 13.0 get wrong (wrong
+# values, no error; on an H200 with Triton 3.6, in the gradient of a transposed convolution). The multiple keeps what
+# Triton knows of alignment.
+WIDE = 1024
+
+
 class Text:
     """The lines of one program's body."""
 
@@ -111,7 +128,13 @@ class Text:
         self.program = program
         self.axes = {axis.name: axis for axis in program.axes if not axis.single}
         self.order = list(self.axes)
+        self.narrow = {v.name for f in formulas(program.body) for v in ix.divided(f) if self.is_narrow(v.name)}
         self.names: dict[str, str] = {}
+
+    def is_narrow(self, axis: str) -> bool:
+        """Whether a compiler can tell that positions along an axis need no more than 16 bits."""
+        alone = [a.name for a in self.program.grid] == [axis]  # its blocks are counted by the programs: no limit known
+        return not alone and any(a.name == axis and a.extent + a.block <= 1 << 16 for a in self.program.axes)
 
     # -- shapes
     def shape(self, lanes: Any) -> str:
@@ -133,9 +156,11 @@ class Text:
     def lines(self) -> list[str]:
         out = [f"{self.block(axis.name)}: tl.constexpr = {axis.block}" for axis in self.axes.values()]
         numbers = self.block_numbers(out)
+        if self.narrow:
+            out.append(f"wide = tl.program_id(2) * {WIDE}  # 0, which no compiler knows")
         for axis in self.program.axes:
             if axis.single:
-                out.append(f"{axis.name} = {numbers[axis.name]}")
+                out.append(f"{axis.name} = {numbers[axis.name]}{' + wide' if axis.name in self.narrow else ''}")
             elif not axis.looped:
                 start = f"{numbers[axis.name]} * {self.block(axis.name)} + " if axis.name in numbers else ""
                 out += self.lanes_along(axis, start)
@@ -157,6 +182,8 @@ class Text:
         lanes = f"tl.arange(0, {self.block(axis.name)})"
         if self.program.wide_index:
             lanes += ".to(tl.int64)"  # an index in int32 might overflow when it meets its stride
+        if axis.name in self.narrow:
+            lanes += " + wide"
         made = [f"{axis.name} = {self.spread(axis.name, start + lanes)}"]
         return [*made, f"{axis.name}_inside = {axis.name} < {axis.extent}"] if axis.overhangs else made
 

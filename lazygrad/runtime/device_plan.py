@@ -4,7 +4,7 @@ A graph holds addresses. So that no replay can see a wrong value: temporaries li
 owns; inputs whose address changed between the first two runs are copied into memory that the plan owns,
 the others are compared at every replay and, when one moved, the graph is captured anew; outputs are
 captured into memory that is handed out again only when nobody holds it, else what is held is moved away
-first. Donated inputs (parameters, optimizer state) are updated where they stand.
+first; what array ops allocate, and give back before they return, is a pool of the graph's own. Donated inputs (parameters, optimizer state) are updated where they stand.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class DevicePlan:
         self.runs = self.captures = 0
         self.block: Any = None
         self.graph: Any = None
+        self.pool: Any = None  # where array ops have their memory in a graph, which writes there at every replay
         self.capturable = not any(isinstance(s, OpStep) and s.node.op is ops.COPY for s in plan.steps)
         self.chosen: list[Choice | None] = [None] * len(plan.steps)
         self.captured_inputs: list[int] = []
@@ -269,9 +270,11 @@ class DevicePlan:
         """Launch every step into the graph being captured."""
         launches: list[Launch] = []
         launched: list[tuple[KernelStep, Choice]] = []
+        self.pool = gpu.cupy().cuda.MemoryPool()
         for i, step in enumerate(self.plan.steps):
             if isinstance(step, OpStep):
-                self.run_op(step, values)
+                with gpu.cupy().cuda.using_allocator(self.pool.malloc):
+                    self.run_op(step, values)
             elif self.has_work(step):
                 arrays = [self.contiguous(values, a) for a in step.arguments]
                 chosen = self.chosen[i] or self.choose(step, arrays, settings)
@@ -284,10 +287,13 @@ class DevicePlan:
         for i, memory in self.staged.items():
             gpu.copy_into(memory, _contiguous(inputs[i]), self.device)
         self.graph.launch(stream)
-        return [
-            inputs[self.donations[p]] if p in self.donations else self.captured[v]
-            for p, v in enumerate(self.plan.outputs)
-        ]
+        return [self.result(p, v, inputs) for p, v in enumerate(self.plan.outputs)]
+
+    def result(self, position: int, value: int, inputs: list[Any]) -> Any:
+        """Where an output of a replay is: what is an input too is this run's, not the copy that the graph reads."""
+        if position in self.donations:
+            return inputs[self.donations[position]]
+        return inputs[value] if value < self.plan.inputs else self.captured[value]
 
     def free_outputs(self, inputs: list[Any]) -> bool:
         """Whoever still holds what an earlier replay returned gets a copy before this one overwrites it. False

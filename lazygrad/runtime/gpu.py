@@ -106,8 +106,12 @@ def device_name(device: Device) -> str:
 
 
 def upload_beside(array: np.ndarray[Any, Any]) -> Any:
-    """A host array on the current device, through a stream of its own: also while another is being captured."""
+    """A host array on the current device, through a stream of its own: also while another is being captured. What
+    is in flight on that one may still write to memory that was given back, so it must be through before."""
     library = cupy()
+    main = stream_of(Device("cuda", library.cuda.Device().id))
+    if not main.is_capturing():  # else it was idle when the capture began
+        main.synchronize()
     made = library.empty(array.shape, array.dtype)
     stream = library.cuda.Stream(non_blocking=True)
     made.data.copy_from_host_async(array.ctypes.data, array.nbytes, stream)

@@ -120,6 +120,8 @@ def possible_donations(plan: Plan, wanted: dict[int, int]) -> dict[int, int]:
         output = plan.outputs[position]
         if plan.outputs.count(output) > 1 or given in granted.values() or output < plan.inputs:
             continue
+        if given in plan.outputs:  # somebody wants the old value too
+            continue
         writer = next((i for i, s in enumerate(plan.steps) if isinstance(s, KernelStep) and output in s.results), None)
         if writer is None:
             continue

@@ -111,3 +111,18 @@ def test_the_last_program_is_found_in_every_replay() -> None:
     loss = (np.log(np.exp(wide).sum(1)) - wide[np.arange(4096), targets]).mean()
     for got, want in zip(results, [(wide**2).sum(), loss, (normed * wide).sum(0)], strict=True):
         np.testing.assert_allclose(host(got), want, rtol=1e-5, atol=1e-2)
+
+
+def test_array_ops_in_a_graph_write_to_memory_of_their_own() -> None:
+    """What CuPy allocates inside a captured graph and gives back is written to at every replay: nobody else may
+    have it, neither a tensor nor a table of pointers."""
+    rng = np.random.default_rng(0)
+    guards = []
+    for i in range(8):
+        x = rng.permutation(4096).astype(np.float32)
+        values, order = lg.from_numpy(x).to("cuda").sort()
+        np.testing.assert_array_equal(host(values), np.arange(4096))
+        np.testing.assert_array_equal(host(order), np.argsort(x))
+        guards += [lg.full((4096 >> (i % 4),), float(i), device="cuda").add(0.5).realize() for _ in range(6)]
+    for i, guard in enumerate(guards):
+        assert (host(guard) == i // 6 + 0.5).all(), i
