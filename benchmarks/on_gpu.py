@@ -105,7 +105,7 @@ def steps_per_second(lib, model, optimizer, data, functional, steps, warmup):
     return times, first, losses
 
 
-def speed(*which, batch=32, steps=20):
+def speed(*which, batch=32, steps=60):
     which = which or ("lazygrad", "eager", "compile")
     config = gpt2_model.SIZES["gpt2"]
     data = list(batches(4, batch, 1024, 50257))
@@ -245,14 +245,19 @@ def first():
     pstats.Stats(profile).sort_stats("cumtime").print_stats(45)
 
 
+def largest_bound():
+    """The plan with most steps among those that have been captured."""
+    captured = [b for c in engine._plans.values() for b in c.on_device.values() if b.graph is not None]
+    return max(captured, key=lambda b: len(b.plan.steps))
+
+
 def host():
     """Seconds of Python for one step, and of the device for one replay."""
     model = gpt2_model.GPT2(gpt2_model.SIZES["gpt2"]).to("cuda")
     optimizer = lg.optim.AdamW(model.parameters(), lr=1e-4)
     data = list(batches(2, 32, 1024, 50257))
     steps_per_second(lg, model, optimizer, data, F, 0, 4)
-    largest = max((c for c in engine._plans.values() if c.on_device), key=lambda c: len(c.plan.steps))
-    bound = next(iter(largest.on_device.values()))
+    bound = largest_bound()
     stream = lg.cuda.gpu.stream_of(bound.device)
     for _ in range(3):
         lg.cuda.synchronize()
@@ -527,8 +532,7 @@ def example(steps=60):
 
 def kernels():
     """The time of every step of the largest plan, on its own."""
-    largest = max((c for c in engine._plans.values() if c.on_device), key=lambda c: len(c.plan.steps))
-    bound = next(iter(largest.on_device.values()))
+    bound = largest_bound()
     rows = bound.profile()
     print(f"{len(rows)} launches, {sum(s for s, _ in rows) * 1e3:.2f} ms in all, each alone")
     together: dict[str, list[float]] = {}

@@ -57,7 +57,7 @@ def _body(program: Program) -> list[str]:
     """The statements alone: their text is the same for equal groups of any size."""
     verify(program)
     text = _BatchText(program)
-    out: list[str] = []
+    out = text.widening()
     text.statements(program.body, out)
     return out
 

@@ -489,10 +489,14 @@ def evaluate(of: Formula, values: Mapping[str, Any]) -> Any:
     return of._worth(values)
 
 
+BESIDE = "+"
+
+
 def render(of: Formula, names: Mapping[str, str] | None = None) -> str:
     """Takes an expression or a condition, returns Python and Triton text with few parentheses.
 
-    `names` spells variables differently; a spelling must bind as tightly as a name does.
+    `names` spells variables differently; a spelling must bind as tightly as a name does. What it has for BESIDE is
+    added to each dividend of what is no power of 2.
     """
     return of._text(names or {})
 
@@ -503,10 +507,16 @@ def _product(atom: Expr, coefficient: int, names: Mapping[str, str]) -> str:
         common = gcd(coefficient, atom.by)
         coefficient //= common
         if atom.by > common:
-            text += f" // {atom.by // common}"
+            text = f"{_dividend(text, False, atom.by // common, names)} // {atom.by // common}"
     else:
         # * // % bind alike and to the left, so only a sum needs parentheses
         dividend = render(atom.dividend, names)
         single = len(atom.dividend.terms) == 1 and not atom.dividend.constant
-        text = f"{dividend if single else f'({dividend})'} {atom.kind} {atom.by}"
+        text = f"{_dividend(dividend, not single, atom.by, names)} {atom.kind} {atom.by}"
     return text if coefficient == 1 else f"{text} * {coefficient}"
+
+
+def _dividend(text: str, is_sum: bool, by: int, names: Mapping[str, str]) -> str:
+    if by & (by - 1) and BESIDE in names:
+        return f"({text} + {names[BESIDE]})"
+    return f"({text})" if is_sum else text

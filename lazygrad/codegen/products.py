@@ -144,7 +144,8 @@ class _Product:
             assert ix.ravel(index, node.shape) is linear
             return product
 
-        lowering = Lowering(self.pointer_of, axis_of, given, Names(set(RESERVED) | set(self.names()) | {"product"}))
+        taken = set(RESERVED) | set(self.names()) | {"product", "wide"}
+        lowering = Lowering(self.pointer_of, axis_of, given, Names(taken))
         if not b.is_constant:
             lowering.lanes_of[b.name] = frozenset()
         for node in self.group.stored:
@@ -159,7 +160,7 @@ class _Product:
             rounded = f"{accumulator}.to({self.dot.dtype.triton}).to(tl.float32)"
         elif self.dot.dtype is not self.spec.accumulate:
             rounded = f"{accumulator}.to({self.dot.dtype.triton})"
-        lines: list[str] = [f"product = {rounded}"]
+        lines = [*text.widening(), f"product = {rounded}"]
         text.statements(lowering.root, lines)
         return lines
 

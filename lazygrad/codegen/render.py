@@ -115,9 +115,9 @@ def formulas(body: list[Any]) -> Iterator[ix.Formula]:
                 yield found
 
 
-# Positions that fit into 16 bits are divided in 16 bits, two at a time, which ptxas 12.8 and 13.0 get wrong (wrong
-# values, no error; on an H200 with Triton 3.6, in the gradient of a transposed convolution). The multiple keeps what
-# Triton knows of alignment.
+# What a compiler can tell to fit into 16 bits it divides in 16 bits, and that ptxas 12.8 and 13.0 get wrong at times
+# (wrong values, no error; seen on an H200 in the gradient of a transposed convolution, while the PTX was right). So
+# every dividend gets a 0 beside it of which no compiler knows more than that it is a multiple of this.
 WIDE = 1024
 
 
@@ -128,13 +128,7 @@ class Text:
         self.program = program
         self.axes = {axis.name: axis for axis in program.axes if not axis.single}
         self.order = list(self.axes)
-        self.narrow = {v.name for f in formulas(program.body) for v in ix.divided(f) if self.is_narrow(v.name)}
-        self.names: dict[str, str] = {}
-
-    def is_narrow(self, axis: str) -> bool:
-        """Whether a compiler can tell that positions along an axis need no more than 16 bits."""
-        alone = [a.name for a in self.program.grid] == [axis]  # its blocks are counted by the programs: no limit known
-        return not alone and any(a.name == axis and a.extent + a.block <= 1 << 16 for a in self.program.axes)
+        self.names = {ix.BESIDE: "wide"} if any(ix.divided(f) for f in formulas(program.body)) else {}
 
     # -- shapes
     def shape(self, lanes: Any) -> str:
@@ -156,16 +150,21 @@ class Text:
     def lines(self) -> list[str]:
         out = [f"{self.block(axis.name)}: tl.constexpr = {axis.block}" for axis in self.axes.values()]
         numbers = self.block_numbers(out)
-        if self.narrow:
-            out.append(f"wide = tl.program_id(2) * {WIDE}  # 0, which no compiler knows")
+        out += self.widening()
         for axis in self.program.axes:
             if axis.single:
-                out.append(f"{axis.name} = {numbers[axis.name]}{' + wide' if axis.name in self.narrow else ''}")
+                out.append(f"{axis.name} = {numbers[axis.name]}")
             elif not axis.looped:
                 start = f"{numbers[axis.name]} * {self.block(axis.name)} + " if axis.name in numbers else ""
                 out += self.lanes_along(axis, start)
         self.statements(self.program.body, out)
         return out
+
+    def widening(self) -> list[str]:
+        return [f"wide = tl.program_id(2) * {WIDE}  # 0: keeps divisions in 32 bits"] if self.names else []
+
+    def render(self, formula: ix.Formula) -> str:
+        return ix.render(formula, self.names)
 
     def block_numbers(self, out: list[str]) -> dict[str, str]:
         """For each axis of the grid, which of its blocks is this program's."""
@@ -182,8 +181,6 @@ class Text:
         lanes = f"tl.arange(0, {self.block(axis.name)})"
         if self.program.wide_index:
             lanes += ".to(tl.int64)"  # an index in int32 might overflow when it meets its stride
-        if axis.name in self.narrow:
-            lanes += " + wide"
         made = [f"{axis.name} = {self.spread(axis.name, start + lanes)}"]
         return [*made, f"{axis.name}_inside = {axis.name} < {axis.extent}"] if axis.overhangs else made
 
@@ -212,10 +209,10 @@ class Text:
             case Compute():
                 return [f"{s.result.name} = {self.computed(s)}"]
             case Position():
-                return [f"{s.result.name} = ({ix.render(s.index)}).to({s.result.dtype.triton})"]
+                return [f"{s.result.name} = ({self.render(s.index)}).to({s.result.dtype.triton})"]
             case Choose():
                 yes, no = self.typed(s.yes), self.typed(s.no)
-                return [f"{s.result.name} = tl.where({ix.render(s.condition)}, {yes}, {no})"]
+                return [f"{s.result.name} = tl.where({self.render(s.condition)}, {yes}, {no})"]
             case Reduce():
                 return self.reduce(s)
             case Scan():
@@ -237,7 +234,7 @@ class Text:
     def load(self, s: Load) -> str:
         terms = self.edge(s.result.lanes)
         if s.mask is not TRUE:
-            terms.append(ix.render(s.mask))
+            terms.append(self.render(s.mask))
         terms += [f"({name} >= 0) & ({name} < {size})" for name, size in s.valid]
         address = self.address(s.index, s.result.lanes)
         mask = f", mask={' & '.join(terms)}, other={self.poison(s)}" if terms else ""
@@ -254,7 +251,7 @@ class Text:
         return 'float("nan")' if s.valid and s.result.dtype.is_floating_point else "0"
 
     def address(self, index: ix.Expr, lanes: Any) -> str:
-        text = ix.render(index)
+        text = self.render(index)
         text = f"({text})" if "+" in text or "-" in text else text
         missing = lanes - self.lanes_of(index)
         if not missing:
@@ -262,7 +259,7 @@ class Text:
         if index.is_constant and not lanes:
             return text
         zeros = f"tl.zeros({self.shape(lanes)}, tl.int32)"
-        return f"({ix.render(index)} + {zeros})"
+        return f"({self.render(index)} + {zeros})"
 
     def lanes_of(self, index: ix.Expr) -> Any:
         found: set[str] = set()
@@ -347,7 +344,7 @@ class Text:
         position = None
         if s.position is not None:
             position = (
-                f"tl.broadcast_to(({ix.render(s.position)}).to(tl.int64), {self.shape(s.operand.lanes | {s.axis})})"
+                f"tl.broadcast_to(({self.render(s.position)}).to(tl.int64), {self.shape(s.operand.lanes | {s.axis})})"
             )
         return [f"{s.result.name} = {self.reduced(s.op, text, s.operand.dtype, s.axis, position)}"]
 
@@ -384,7 +381,7 @@ class Text:
         if s.op is ops.PROD:
             return [f"{name} *= {text}"]
         if s.position is not None:
-            at = f"tl.broadcast_to(({ix.render(s.position)}).to(tl.int64), {self.shape(s.operand.lanes | {s.axis})})"
+            at = f"tl.broadcast_to(({self.render(s.position)}).to(tl.int64), {self.shape(s.operand.lanes | {s.axis})})"
             return [f"{name}, {name}_at = {self.combine(s.op, dtype)}({name}, {name}_at, {text}, {at})"]
         if dtype is bool_:
             return [f"{name} = {name} {'|' if s.op is ops.MAX else '&'} {text}"]

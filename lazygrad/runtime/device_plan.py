@@ -4,7 +4,8 @@ A graph holds addresses. So that no replay can see a wrong value: temporaries li
 owns; inputs whose address changed between the first two runs are copied into memory that the plan owns,
 the others are compared at every replay and, when one moved, the graph is captured anew; outputs are
 captured into memory that is handed out again only when nobody holds it, else what is held is moved away
-first; what array ops allocate, and give back before they return, is a pool of the graph's own. Donated inputs (parameters, optimizer state) are updated where they stand.
+first; what array ops allocate, and give back before they return, is a pool of the graph's own. Donated
+inputs (parameters, optimizer state) are updated where they stand.
 """
 
 from __future__ import annotations

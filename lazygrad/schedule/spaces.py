@@ -89,7 +89,7 @@ def joint_space(first: Space, plain: list[Node], second: Space, also_plain: list
 def _walked(rows: Space, sums: Space, members: list[Node]) -> Space | str:
     """The space of `rows` with reductions that walk it in parts, each of `members` seen from there."""
     assert rows.domain is not None and sums.domain is not None
-    if any(n.op.kind is not Kind.REDUCE for n in sums.rows):
+    if any(n.op.kind is not Kind.REDUCE for n in sums.rows) or _follows_a_sum(members):
         return "what follows a sum of rows waits for the last of them"
     if any(n.op.kind is Kind.SCAN or n.op in (ops.ARGMAX, ops.ARGMIN) for n in members):
         return "only sums and the like are kept from row to row"
@@ -98,6 +98,22 @@ def _walked(rows: Space, sums: Space, members: list[Node]) -> Space | str:
         return _together(rows, replace(rows, rows=NO_NODES, parts=parts, sums=sums.rows, tallies=NO_NODES))
     beside = frozenset(members) - sums.rows
     return _together(rows, replace(rows, rows=beside, parts=parts, sums=NO_NODES, tallies=sums.rows))
+
+
+def _follows_a_sum(members: list[Node]) -> bool:
+    """Whether one of these is computed from what another reduces, by way of what is computed where it is read."""
+    inside = set(members)
+    seen: set[Node] = set()
+    sources = [s for n in members for s in n.src]
+    while sources:
+        node = sources.pop()
+        if node in inside:
+            if node.op.kind is Kind.REDUCE:
+                return True
+        elif node not in seen and node.op.kind in (Kind.POINTWISE, Kind.MOVEMENT):
+            seen.add(node)
+            sources += node.src
+    return False
 
 
 def _together(first: Space, second: Space) -> Space | str:

@@ -272,6 +272,16 @@ def test_text():
     assert ix.render(i * 2, {"i": "i[:, None]"}) == "i[:, None] * 2"
 
 
+def test_what_stands_beside_every_dividend():
+    """A 0 whose range nobody knows: see WIDE in codegen/render.py."""
+    x0 = ix.var("x0", 1 << 16)
+    names = {ix.BESIDE: "wide"}
+    assert ix.render(x0 // 36 % 5 + x0 % 8, names) == "((x0 + wide) // 36 + wide) % 5 + x0 % 8"
+    assert ix.render((x0 + 3) // 6 * 4, names) == "(x0 + 3 + wide) // 6 * 4"
+    assert ix.divided(x0 // 8 + x0 % 64) == frozenset()
+    assert ix.divided(x0 // 8 % 3) == {x0}
+
+
 def test_arrays_evaluate_elementwise():
     x = ix.var("x", 24)
     lanes = np.arange(24)
