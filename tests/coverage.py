@@ -283,4 +283,5 @@ def _joined(ways: Iterable[str]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(rows()), "utf-8")
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else PAGE
+    target.write_text(page(rows()), "utf-8")
