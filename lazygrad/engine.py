@@ -17,7 +17,7 @@ from lazygrad.errors import user_line
 from lazygrad.inspect import story
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
-from lazygrad.ir.node import Node, make, toposort, uncomputed
+from lazygrad.ir.node import Node, make, uncomputed
 from lazygrad.ir.op import Kind
 from lazygrad.ir.recognise import recognise
 from lazygrad.ir.simplify import simplify
@@ -176,23 +176,18 @@ def losing_their_source(
     overwritten = {id(b) for b in updates.values()}
     if not overwritten or not held:
         return []
+    apart = uncomputed([n for n in held if n not in present], set(present))
     reading: set[Node] = set()  # memory that is overwritten, not by way of what the plan computes
-    for node in order:
+    examples: set[Node] = set()  # what somebody kept of a function under vmap has no value
+    for node in [*order, *apart]:
+        if node.op is ops.EXAMPLE or not examples.isdisjoint(node.src):
+            examples.add(node)
         if node.computed is not None:
             if id(node.computed) in overwritten:
                 reading.add(node)
         elif node not in safe and not reading.isdisjoint(node.src):
             reading.add(node)
-    found = [n for n in held if n in reading and n.computed is None]
-    for node in held:
-        if node in present or node.computed is not None:
-            continue
-        below = toposort([node], stop=lambda n: n.computed is not None or n in present)
-        if any(n.op is ops.EXAMPLE for n in below):  # what somebody kept of a function under vmap has no value
-            continue
-        if any(n in reading or id(n.computed) in overwritten for n in below):
-            found.append(node)
-    return found
+    return [n for n in held if n in reading and n not in examples and n.computed is None]
 
 
 def target_for(structure: Structure, settings: Settings) -> Target:

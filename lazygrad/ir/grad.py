@@ -212,11 +212,21 @@ def _scatter_base(g: Node, out: Node, base: Node, index: Node, values: Node) -> 
     if mode == "mul":
         ones = build.scatter(like(base, 1), index, values, axis, "mul")
         return mul(g, ones)
-    return where(build.equal(base, out), g, like(g, 0))
+    return where(build.equal(base, out), _shared_by_winners(g, out, base, index, values), like(g, 0))
+
+
+def _shared_by_winners(g: Node, out: Node, base: Node, index: Node, values: Node) -> Node:
+    """What each of the equal extremes that met in one place gets of its cotangent: the same share."""
+    axis = out.arg[0]
+    won = cast(build.equal(values, build.gather(out, index, axis)), g.dtype)
+    winners = build.scatter(cast(build.equal(base, out), g.dtype), index, won, axis, "add")
+    return div(g, winners)
 
 
 def _scatter_values(g: Node, out: Node, base: Node, index: Node, values: Node) -> Node:
     axis, mode = out.arg
+    if mode in ("max", "min"):
+        g = _shared_by_winners(g, out, base, index, values)
     picked = build.gather(g, index, axis)
     if mode in ("add", "set"):
         return picked
