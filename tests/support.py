@@ -1,7 +1,7 @@
 """Runs one case with torch and with lazygrad and compares: values, shapes, dtypes, gradients, second gradients.
 
 A case is a function f(T, *inputs) that works with `T` being either module, and descriptions of its inputs.
-`check(case, backend=...)` runs it on any backend of lazygrad, so the same tables serve them all.
+`check(case)` runs it on the backend that is chosen: under the fixture `backend`, on every one.
 """
 
 from __future__ import annotations
@@ -230,15 +230,14 @@ def zip_longest(a: list[Any], b: list[Any]) -> Iterator[tuple[Any, Any]]:
         yield (a[i] if i < len(a) else None, b[i] if i < len(b) else None)
 
 
-def check(each: Case, backend: str = "auto") -> None:
-    """Everything the case says, on one backend of lazygrad."""
-    with lg.config(backend=backend):
-        for dtype in each.dtypes:
-            check_forward(each, dtype)
-        if each.strided and each.dtypes and any(len(i.shape) >= 2 for i in each.inputs):
-            check_forward(each, each.dtypes[0], strided=True)
-        if each.gradient:
-            check_gradient(each, each.second)
+def check(each: Case) -> None:
+    """Everything the case says, on whatever backend is chosen."""
+    for dtype in each.dtypes:
+        check_forward(each, dtype)
+    if each.strided and each.dtypes and any(len(i.shape) >= 2 for i in each.inputs):
+        check_forward(each, each.dtypes[0], strided=True)
+    if each.gradient:
+        check_gradient(each, each.second)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,6 @@ gradients, by NumPy and by kernels in Triton's interpreter. Edge cases of each h
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("TRITON_INTERPRET", "1")
-
 from collections.abc import Callable
 from typing import Any
 
@@ -122,7 +118,7 @@ CREATION = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("backend", ["numpy", "triton"])
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("each", [*OPS, *LAYERS, *CREATION], ids=str)
-def test_seeds(each: Case, backend: str) -> None:
-    check(each, backend)
+def test_seeds(each: Case) -> None:
+    check(each)

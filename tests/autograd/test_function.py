@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import gc
-import os
 import weakref
-
-os.environ.setdefault("TRITON_INTERPRET", "1")
 
 import numpy as np
 import pytest

@@ -5,12 +5,9 @@ Values are compared with NumPy by interpreted kernels; what coalesces is read of
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from typing import Any
-
-os.environ.setdefault("TRITON_INTERPRET", "1")
 
 import numpy as np
 import pytest

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections import namedtuple
-
-os.environ.setdefault("TRITON_INTERPRET", "1")
 
 import numpy as np
 import pytest

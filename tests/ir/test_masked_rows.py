@@ -3,10 +3,6 @@ for NaN and zero for zero, op by op and in kernels."""
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("TRITON_INTERPRET", "1")
-
 from typing import Any
 
 import numpy as np

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-os.environ.setdefault("TRITON_INTERPRET", "1")
 
 import ml_dtypes
 import numpy as np

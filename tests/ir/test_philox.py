@@ -6,10 +6,6 @@ The vectors are those of kat_vectors in Random123 (Salmon et al. 2011, "Parallel
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("TRITON_INTERPRET", "1")
-
 import numpy as np
 import pytest
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from types import SimpleNamespace
-
-os.environ.setdefault("TRITON_INTERPRET", "1")  # before triton is imported: the tests of backend "triton" run there
 
 import numpy as np
 import pytest
@@ -51,7 +48,7 @@ def sides():
 
 
 @pytest.fixture
-def compare():
+def compare(backend):
     """compare(program, *arrays, tolerance=...): program(library, *tensors) gives the same in both
     libraries."""
 

@@ -154,6 +154,7 @@ CASES = [
 ]
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("each", CASES, ids=str)
 def test_as_torch(each):
     check(each)

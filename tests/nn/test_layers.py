@@ -137,22 +137,12 @@ LAYERS = {
 }
 
 
-# one of each kind, whose kernels run in Triton's interpreter too
-INTERPRETED = ["Linear", "Bilinear", "LayerNorm", "RMSNorm", "GroupNorm", "BatchNorm1d", "InstanceNorm1d tracked"]
-INTERPRETED += ["LocalResponseNorm", "Conv1d", "ReflectionPad1d", "ConvTranspose1d", "MaxPool1d", "AvgPool1d"]
-INTERPRETED += ["AdaptiveAvgPool1d", "AdaptiveMaxPool1d", "LPPool1d", "Upsample bilinear", "PixelShuffle"]
-INTERPRETED += ["ReplicationPad1d", "CircularPad1d", "Unfold", "Fold", "CosineSimilarity", "PReLU", "GELU", "Mish", "GLU"]
-INTERPRETED += ["Softmax", "LogSoftmax"]
-RUNS = [(name, "numpy") for name in LAYERS] + [(name, "triton") for name in INTERPRETED]
-
-
-@pytest.mark.parametrize(("name", "backend"), RUNS)
-def test_layers(compare_modules, name, backend):
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(compare_modules, name):
     make, *shapes = LAYERS[name]
     # torch keeps the constants of these two in float32
     tolerance = 1e-6 if name in ("CELU", "Hardsigmoid") else 1e-9
-    with lg.config(backend=backend):
-        compare_modules(make, *(numbers(*s) for s in shapes), tolerance=tolerance)
+    compare_modules(make, *(numbers(*s) for s in shapes), tolerance=tolerance)
 
 
 def test_embedding(compare_modules):
@@ -179,11 +169,8 @@ LOSSES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "backend"),
-    [(name, "numpy") for name in LOSSES] + [(n, "triton") for n in ("CrossEntropyLoss", "BCEWithLogitsLoss", "HuberLoss")],
-)
-def test_losses(compare, name, backend):
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(compare, name):
     options, kind = LOSSES[name]
     target = {
         "classes": np.array([0, 2, 1, 2]),
@@ -199,24 +186,7 @@ def test_losses(compare, name, backend):
         assert repr(module) == f"{name}()"
         return module(x.sigmoid() if name == "BCELoss" else x, lib.t.tensor(target))
 
-    with lg.config(backend=backend):
-        compare(program, numbers(4, 3))
-
-
-@pytest.mark.parametrize("kind", ["LSTM", "GRUCell", "Embedding", "EmbeddingBag", "TransformerEncoderLayer"])
-def test_other_kinds_interpreted(compare_modules, kind):
-    options = {"dim_feedforward": 8, "dropout": 0.0, "batch_first": True}
-    cases = {
-        "LSTM": (lambda n: n.LSTM(3, 4), numbers(2, 2, 3)),
-        "GRUCell": (lambda n: n.GRUCell(3, 4), numbers(2, 3)),
-        "Embedding": (lambda n: n.Embedding(5, 3, padding_idx=1), np.array([[0, 1, 3], [3, 3, 1]])),
-        "EmbeddingBag": (lambda n: n.EmbeddingBag(5, 3, mode="max"), np.array([[0, 1, 3], [3, 3, 1]])),
-        "TransformerEncoderLayer": (lambda n: n.TransformerEncoderLayer(8, 2, **options), numbers(1, 4, 8)),
-    }
-    make, x = cases[kind]
-    first = lambda module, x: module(x)[0] if kind == "LSTM" else module(x)
-    with lg.config(backend="triton"):
-        compare_modules(make, x, call=first)
+    compare(program, numbers(4, 3))
 
 
 RECURRENT = {

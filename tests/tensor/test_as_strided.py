@@ -81,6 +81,7 @@ ERRORS = [
 ]
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("each", CASES, ids=str)
 def test_as_torch(each):
     check(each)

@@ -34,6 +34,7 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("each", CASES, ids=str)
 def test_matches_torch(each):
     check(each)

@@ -219,6 +219,7 @@ def _one_hot(T):
     return T.nn.functional.one_hot
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("each", CASES, ids=str)
 def test_matches_torch(each):
     check(each)

@@ -116,6 +116,7 @@ CASES = [
 ]
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("each", CASES, ids=str)
 def test_matches_torch(each):
     check(each)
