@@ -23,16 +23,12 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports Triton
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "backend" in metafunc.fixturenames:
-        backends = ["triton", "cupy"] if metafunc.config.option.gpu else ["numpy", "triton"]
-        metafunc.parametrize("backend", backends, indirect=True)
-
-
-@pytest.fixture
+@pytest.fixture(params=["arrays", "kernels"])
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The test runs once for every backend, on the device that goes with it."""
+    """The test runs twice, by an array library op by op and by generated kernels, on the device that goes with it."""
     import lazygrad as lg
 
-    with lg.config(backend=request.param), lg.device("cuda" if request.config.option.gpu else "cpu"):
-        yield request.param
+    on_gpu = request.config.option.gpu
+    name = "triton" if request.param == "kernels" else "cupy" if on_gpu else "numpy"
+    with lg.config(backend=name), lg.device("cuda" if on_gpu else "cpu"):
+        yield name

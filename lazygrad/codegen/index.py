@@ -9,7 +9,8 @@ every quotient and remainder: the laws that make composed views vanish stand the
 A variable's range is a promise: lanes of a block that lie beyond it are masked, and what an
 expression is worth there is undefined: who gives out lanes beyond it owes that mask. Within the
 range every dividend is non-negative (see `divide`), so truncating and floor division agree: text
-means the same in Python and in Triton.
+means the same in Python and in Triton. What only a mask keeps in a range is promised to be there by
+`within`, until it is `released` for printing.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ class Formula(ABC):
     def _substituted(self, values: Mapping[Expr, Expr | int]) -> Formula: ...
 
     @abstractmethod
+    def _released(self) -> Formula: ...
+
+    @abstractmethod
     def _worth(self, values: Mapping[str, Any]) -> Any: ...
 
     @abstractmethod
@@ -69,10 +73,10 @@ class Expr(Formula):
     __slots__ = ("kind", "label", "dividend", "by", "terms", "constant",
                  "lower", "upper", "divisor", "key", "__weakref__")  # fmt: skip
 
-    kind: str  # "var", "//", "%", or "+" for everything that is not one atom
+    kind: str  # "var", "//", "%", "in", or "+" for everything that is not one atom
     label: str  # of "var", worth the variable of this name divided by `by`
-    dividend: Expr  # of "//" and "%"
-    by: int  # of "//", "%" and "var"
+    dividend: Expr  # of "//" and "%"; of "in" what is promised to be below `by`, and no less than 0
+    by: int  # of "//", "%", "in" and "var"
     terms: tuple[tuple[Expr, int], ...]  # atoms and coefficients, in print order
     constant: int
     lower: int
@@ -150,6 +154,8 @@ class Expr(Formula):
     def _divided(self) -> frozenset[Expr]:
         if self.kind == "+":
             return frozenset().union(*(divided(atom) for atom, _ in self.terms))
+        if self.kind == "in":
+            return divided(self.dividend)
         if self.by & (self.by - 1):
             return variables(self)
         return frozenset() if self.kind == "var" else divided(self.dividend)
@@ -160,8 +166,16 @@ class Expr(Formula):
         if self.kind == "+":
             atoms, coefficients = zip(*self.terms, strict=True)
             return dot([substitute(atom, values) for atom in atoms], coefficients, self.constant)
-        quotient, remainder = divide(substitute(self.dividend, values), self.by)
-        return quotient if self.kind == "//" else remainder
+        return _again(self, substitute(self.dividend, values))
+
+    def _released(self) -> Expr:
+        if self.kind == "var":
+            return self
+        if self.kind == "+":
+            parts = ((released(atom), c) for atom, c in self.terms)
+            return sum((atom * c for atom, c in parts), start=const(self.constant))
+        dividend = released(self.dividend)
+        return dividend if self.kind == "in" else self if dividend is self.dividend else _again(self, dividend)
 
     def _worth(self, values: Mapping[str, Any]) -> Any:
         if self.kind == "var":
@@ -169,6 +183,8 @@ class Expr(Formula):
         if self.kind == "+":
             return sum((evaluate(atom, values) * c for atom, c in self.terms), start=self.constant)
         dividend = evaluate(self.dividend, values)
+        if self.kind == "in":
+            return dividend
         return dividend // self.by if self.kind == "//" else dividend % self.by
 
     def _text(self, names: Mapping[str, str]) -> str:
@@ -214,8 +230,23 @@ def _variable_atom(name: str, lower: int, upper: int, by: int) -> Expr:
     return interned.get(key) or _intern_atom(key, f"{name}[{lower},{upper},{by}]", lower, upper)
 
 
+def within(expr: Expr, size: int) -> Expr:
+    """Takes an expression, returns it with the promise 0 <= expr < size: a mask keeps all else away."""
+    if size < 1 or (expr.lower >= 0 and expr.upper < size):
+        return expr
+    return _division_atom("in", expr, size)
+
+
+def _again(atom: Expr, dividend: Expr) -> Expr:
+    """The atom of another dividend."""
+    if atom.kind == "in":
+        return within(dividend, atom.by)
+    quotient, remainder = divide(dividend, atom.by)
+    return quotient if atom.kind == "//" else remainder
+
+
 def _division_atom(kind: str, dividend: Expr, by: int) -> Expr:
-    """Takes a dividend that `divide` found irreducible, returns its quotient or remainder."""
+    """Takes a dividend that `divide` found irreducible, returns its quotient or remainder; or a promise."""
     key = (kind, dividend, by)
     found = interned.get(key)
     if found is not None:
@@ -312,7 +343,7 @@ def _sum(terms: dict[Expr, int], constant: int) -> Expr:
         if remainder.kind != "%":
             continue
         for quotient, scale in ordered:
-            if scale == coefficient * remainder.by and quotient.kind != "var":
+            if scale == coefficient * remainder.by and quotient.kind in ("//", "%"):
                 whole = _recombine(quotient, remainder)
                 if whole is not None:
                     rest = _sum({**terms, remainder: 0, quotient: 0}, constant)
@@ -484,6 +515,12 @@ def substitute(of: AnyFormula, values: Mapping[Expr, Expr | int]) -> AnyFormula:
     return of._substituted(values) if variables(of) & values.keys() else of  # type: ignore[return-value]
 
 
+@lru_cache(MEMO)
+def released(of: AnyFormula) -> AnyFormula:
+    """Takes an expression or a condition, returns it without the promises in it, canonical again."""
+    return of._released()  # type: ignore[return-value]
+
+
 def evaluate(of: Formula, values: Mapping[str, Any]) -> Any:
     """Takes ints or arrays by variable name, returns the int or array that `of` is worth."""
     return of._worth(values)
@@ -508,6 +545,8 @@ def _product(atom: Expr, coefficient: int, names: Mapping[str, str]) -> str:
         coefficient //= common
         if atom.by > common:
             text = f"{_dividend(text, False, atom.by // common, names)} // {atom.by // common}"
+    elif atom.kind == "in":
+        text = f"({render(atom.dividend, names)})"
     else:
         # * // % bind alike and to the left, so only a sum needs parentheses
         dividend = render(atom.dividend, names)

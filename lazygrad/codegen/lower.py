@@ -28,8 +28,8 @@ from lazygrad.codegen.program import (
 from lazygrad.dtype import DType
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
-from lazygrad.ir.op import Kind
-from lazygrad.shape import contiguous_strides
+from lazygrad.ir.op import Kind, SkewArg
+from lazygrad.shape import Shape, contiguous_strides
 
 Index = tuple[ix.Expr, ...]
 
@@ -87,6 +87,7 @@ class Lowering:
         self.root: list[Any] = []
         self.loops: list[_OpenLoop] = []  # the innermost is the last
         self._memo: dict[Any, Operand] = {}
+        self._zero_elsewhere: set[Operand] = set()  # masked loads: 0 in the lanes that their masks leave out
         self.gathered: dict[str, int] = {}
 
     # -- scopes
@@ -160,7 +161,7 @@ class Lowering:
         return result
 
     def _load(self, node: Node, index: Index, mask: Condition) -> Value:
-        address = ix.dot(index, contiguous_strides(node.shape))
+        address = ix.released(ix.dot(index, contiguous_strides(node.shape)))
         lanes = self.lanes(address, mask)
         pointer = self.pointers[node]
         valid = tuple(
@@ -169,9 +170,12 @@ class Lowering:
         )
         result = Value(self.names.fresh(pointer.removesuffix("_ptr")), node.dtype, lanes)
         self.emit(Load(result, pointer, address, mask, valid), lanes)
+        if not valid:
+            self._zero_elsewhere.add(result)
         return result
 
     def _position(self, at: ix.Expr, dtype: DType) -> Operand:
+        at = ix.released(at)
         if at.is_constant:
             return Literal(at.constant, dtype)
         lanes = self.lanes(at)
@@ -192,22 +196,20 @@ class Lowering:
         return self.value(data, (*index[:axis], chosen, *index[axis + 1 :]), mask)
 
     def _move(self, node: Node, index: Index, mask: Condition) -> Operand:
-        if node.op is ops.PAD:
-            return self._pad(node, index, mask)
+        if node.op in FILLING:
+            return self._filled(node, index, mask)
         if node.op is ops.CONCAT:
             return self._concat(node, index, mask)
         return self.value(node.src[0], source_index(node, index), mask)
 
-    def _pad(self, node: Node, index: Index, mask: Condition) -> Operand:
-        widths, fill = node.arg
-        inner, condition = [], TRUE
-        for at, size, (before, _) in zip(index, node.src[0].shape, widths, strict=True):
-            inside = at - before
-            condition &= at_least(inside, 0) & less(inside, size)
-            inner.append(inside)
+    def _filled(self, node: Node, index: Index, mask: Condition) -> Operand:
+        inner, condition = guarded(unfilled_index(node, index), node.src[0].shape)
+        fill = node.arg[1] if node.op is ops.PAD else 0
         if condition is FALSE:
             return Literal(fill, node.dtype)
-        value = self.value(node.src[0], tuple(inner), mask & condition)
+        value = self.value(node.src[0], inner, mask & condition)
+        if fill == 0 and value in self._zero_elsewhere:  # this condition is part of its mask
+            return value
         return self._choose(condition, value, Literal(fill, node.dtype), node.dtype)
 
     def _choose(self, condition: Condition, yes: Operand, no: Operand, dtype: DType) -> Operand:
@@ -222,17 +224,36 @@ class Lowering:
         axis, start = node.arg, 0
         parts: list[tuple[Condition, Operand]] = []
         for source in node.src:
-            at = index[axis] - start
-            condition = at_least(at, 0) & less(at, source.shape[axis])
+            moved = (*index[:axis], index[axis] - start, *index[axis + 1 :])
+            inner, condition = guarded(moved, source.shape)
             start += source.shape[axis]
             if condition is FALSE:
                 continue
-            inner = (*index[:axis], at, *index[axis + 1 :])
             parts.append((condition, self.value(source, inner, mask & condition)))
         result = parts[-1][1]
         for condition, value in reversed(parts[:-1]):
             result = self._choose(condition, value, result, node.dtype)
         return result
+
+
+def guarded(index: Index, shape: Shape) -> tuple[Index, Condition]:
+    """An index that may lie outside of a shape: promised to lie inside, and the condition that keeps the promise."""
+    condition = TRUE
+    for at, size in zip(index, shape, strict=True):
+        condition &= ix.released(at_least(at, 0) & less(at, size))
+    return tuple(ix.within(at, size) for at, size in zip(index, shape, strict=True)), condition
+
+
+FILLING = (ops.PAD, ops.SKEW)  # elements of the result that come from nowhere
+
+
+def unfilled_index(node: Node, index: Index) -> Index:
+    """Where a movement op of FILLING takes element `index` of its result from, if there is such an element."""
+    if node.op is ops.PAD:
+        return tuple(at - before for at, (before, _) in zip(index, node.arg[0], strict=True))
+    arg: SkewArg = node.arg
+    moved = index[arg.axis] + index[arg.by] * arg.step + arg.start
+    return (*index[: arg.axis], moved, *index[arg.axis + 1 :])
 
 
 def source_index(node: Node, index: Index) -> Index:
@@ -264,4 +285,4 @@ def stem(node: Node) -> str:
     return node.op.name.lower()
 
 
-__all__ = ["Index", "Lowering", "Names", "source_index", "stem"]
+__all__ = ["FILLING", "Index", "Lowering", "Names", "guarded", "source_index", "stem", "unfilled_index"]

@@ -7,7 +7,7 @@ range is a promise (index.py): `less(x, size)` is TRUE of a variable below size.
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache, reduce
 from math import gcd, lcm
 from typing import Any
@@ -23,6 +23,7 @@ from lazygrad.codegen.index import (
     intern,
     interned,
     key_of,
+    released,
     render,
     substitute,
     variables,
@@ -75,11 +76,18 @@ class Condition(Formula):
         return frozenset().union(*map(divided, self.parts or (self.left,)))
 
     def _substituted(self, values: Mapping[Expr, Expr | int]) -> Condition:
+        return self._rebuilt(lambda of: substitute(of, values))
+
+    def _released(self) -> Condition:
+        return self._rebuilt(released)
+
+    def _rebuilt(self, change: Callable[[Any], Any]) -> Condition:
         if self.parts:
-            join = all_of if self.kind == "&" else any_of
-            return join(*(substitute(part, values) for part in self.parts))
+            return (all_of if self.kind == "&" else any_of)(*map(change, self.parts))
+        if self in (TRUE, FALSE):
+            return self
         compare = less if self.kind in ("<", ">=") else equal
-        condition = compare(substitute(self.left, values), self.right)
+        condition = compare(change(self.left), self.right)
         return condition if self.kind in ("<", "==") else negate(condition)
 
     def _worth(self, values: Mapping[str, Any]) -> Any:

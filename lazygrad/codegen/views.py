@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lazygrad.codegen import index as ix
-from lazygrad.codegen.lower import source_index
+from lazygrad.codegen.lower import FILLING, source_index
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Kind
@@ -36,7 +36,7 @@ def strided_view(node: Node) -> StridedView | None:
     variables = index
     base = node
     while base.op.kind is Kind.MOVEMENT:
-        if base.op in (ops.PAD, ops.CONCAT):
+        if base.op in (*FILLING, ops.CONCAT):
             return None
         index, base = source_index(base, index), base.src[0]
     address = ix.ravel(index, base.shape)

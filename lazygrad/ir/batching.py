@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lazygrad.ir import attention, build
 from lazygrad.ir import op as ops
@@ -205,6 +205,7 @@ RULES: dict[Op | Kind, Rule] = {
     ops.FLIP: lambda b: build.flip(b.full()[0], _behind(b.node.arg)),
     ops.SLICE: lambda b: build.slice_(b.full()[0], ((0, b.size, 1), *b.node.arg)),
     ops.PAD: lambda b: build.pad(b.full()[0], ((0, 0), *b.node.arg[0]), b.node.arg[1]),
+    ops.SKEW: lambda b: build.skew(b.full()[0], replace(b.node.arg, axis=b.node.arg.axis + 1, by=b.node.arg.by + 1)),
     ops.CONCAT: lambda b: build.concat(b.full(), b.node.arg + 1),
     Kind.REDUCE: lambda b: build.reduce(b.node.op, b.full()[0], _behind(b.node.arg)),
     ops.DOT: _dot,

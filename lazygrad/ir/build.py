@@ -16,7 +16,7 @@ from lazygrad.dtype import DType, bool_, int64
 from lazygrad.errors import at_user_line
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node, make
-from lazygrad.ir.op import Kind, Op, SegmentArg
+from lazygrad.ir.op import Kind, Op, SegmentArg, SkewArg
 from lazygrad.shape import Shape, broadcast, numel
 
 Scalar = bool | int | float
@@ -325,6 +325,12 @@ def dilate(node: Node, steps: Shape) -> Node:
         stop = (shape[axis] - 1) * step + 1
         node = slice_(merged, [(0, stop if j == axis else n, 1) for j, n in enumerate(long)])
     return node
+
+
+def skew(node: Node, arg: SkewArg) -> Node:
+    """Lines of one dimension moved by a distance that grows along another, zeros where nothing moves to."""
+    shape = tuple(arg.size if i == arg.axis else n for i, n in enumerate(node.shape))
+    return _move(ops.SKEW, node, arg, shape)
 
 
 def flip(node: Node, axes: Sequence[int]) -> Node:

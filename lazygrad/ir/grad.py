@@ -164,6 +164,7 @@ VJP |= {
     ops.FLIP: (lambda g, out, a: build.flip(g, out.arg),),
     ops.SLICE: (_unslice,),
     ops.PAD: (_unpad,),
+    ops.SKEW: (lambda g, out, a: build.skew(g, out.arg.undone(a.shape[out.arg.axis])),),
     ops.COPY: (lambda g, out, a: build.copy(g, a.device),),
     ops.EXAMPLE: (lambda g, out, batch: _past_the_examples(),),
 }

@@ -1,5 +1,6 @@
 """Composites: takes Nodes, returns the Node of a formula in primitive ops. Softmax, norms, activations,
-dropout, embedding, attention; losses stand in ir/losses.py, convolutions in ir/convolution.py.
+dropout, embedding, attention; losses stand in ir/losses.py, convolutions in
+ir/convolution.py.
 
 Half precisions are computed in float32 inside and rounded once at the end. Reductions keep their
 dimension and run over the last axis, with pointwise ops between: the shape of one kernel a row.

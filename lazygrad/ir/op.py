@@ -201,6 +201,8 @@ FLIP = _op("FLIP", Kind.MOVEMENT, 1, lambda xp, axes, a: xp.flip(a, axes), _firs
 SLICE = _op("SLICE", Kind.MOVEMENT, 1, lambda xp, arg, a: a[tuple(slice(*s) for s in arg)], _first)
 # arg: (((before, after), ...), fill)
 PAD = _op("PAD", Kind.MOVEMENT, 1, lambda xp, arg, a: xp.pad(a, arg[0], constant_values=arg[1]), _first)
+# arg: SkewArg; out[.., i, .., j, ..] = a[.., i + step * j + start, .., j, ..], 0 where there is no such element
+SKEW = _op("SKEW", Kind.MOVEMENT, 1, lambda xp, arg, a: _skew(xp, arg, a), _first)
 CONCAT = _op("CONCAT", Kind.MOVEMENT, -1, lambda xp, axis, *a: xp.concatenate(a, axis), _first)
 
 # -- reductions: arg = axes; the result keeps the reduced dimensions with size 1 ----------------------
@@ -271,6 +273,22 @@ class SegmentArg:
     ordered: bool = False
 
 
+@dataclass(frozen=True)
+class SkewArg:
+    """How far a SKEW moves the lines of `axis`: by `start`, and by `step` more for each place along `by`; and how
+    long it makes them."""
+
+    axis: int
+    by: int
+    step: int
+    start: int
+    size: int
+
+    def undone(self, size: int) -> SkewArg:
+        """The transpose of this skew of lines of `size` elements: what takes each back to where it was."""
+        return SkewArg(self.axis, self.by, -self.step, -self.start, size)
+
+
 # -- meanings too long for a line ---------------------------------------------------------------------
 def _cast(xp: Any, dtype: DType, a: Any) -> Any:
     if dtype is bool_:
@@ -295,6 +313,27 @@ def _gather(xp: Any, axis: int, data: Any, index: Any) -> Any:
 def _take_prefix(data: Any, index: Any, axis: int) -> Any:
     """torch.gather lets the index be shorter than the data along the other axes."""
     return data[tuple(slice(None) if i == axis else slice(0, n) for i, n in enumerate(index.shape))]
+
+
+def _skew(xp: Any, arg: SkewArg, a: Any) -> Any:
+    axis, by, places = arg.axis, arg.by, a.shape[arg.by]
+    shape = (*a.shape[:axis], arg.size, *a.shape[axis + 1 :])
+    ends = arg.start, arg.start + arg.step * (places - 1)
+    if a.size and arg.size and min(ends) >= 0 and max(ends) + arg.size <= a.shape[axis]:  # a view, then
+        strides = [s + arg.step * a.strides[axis] if i == by else s for i, s in enumerate(a.strides)]
+        started = a[tuple(slice(arg.start if i == axis else 0, None) for i in range(a.ndim))]
+        return xp.lib.stride_tricks.as_strided(started, shape, strides)
+    result = xp.zeros(shape, a.dtype)
+    into: list[Any] = [slice(None)] * a.ndim
+    of = list(into)
+    for place in range(places):
+        shift = arg.start + arg.step * place
+        first, last = max(0, -shift), min(arg.size, a.shape[axis] - shift)
+        if first < last:
+            into[by] = of[by] = place
+            into[axis], of[axis] = slice(first, last), slice(first + shift, last + shift)
+            result[tuple(into)] = a[tuple(of)]
+    return result
 
 
 def _scatter(xp: Any, arg: tuple[int, str], base: Any, index: Any, values: Any) -> Any:

@@ -30,6 +30,7 @@ ARGUMENTS: dict[Op, Callable[[Any], str]] = {
     ops.FLIP: lambda axes: f"axes={axes}",
     ops.SLICE: lambda bounds: f"[{', '.join(_slice_text(*b) for b in bounds)}]",
     ops.PAD: lambda arg: f"widths={arg[0]}, fill={arg[1]}",
+    ops.SKEW: lambda arg: f"axis={arg.axis}, by={arg.by}, step={arg.step}, start={arg.start}, size={arg.size}",
     ops.CONCAT: lambda axis: f"axis={axis}",
     ops.GATHER: lambda axis: f"axis={axis}",
     ops.SCATTER: lambda arg: f'axis={arg[0]}, mode="{arg[1]}"',

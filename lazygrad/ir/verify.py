@@ -86,6 +86,8 @@ def _argument_fault(node: Node) -> str | None:
         return f"{node.arg} is no order of {node.src[0].ndim} dimensions"
     if op is ops.PAD and any(w < 0 for pair in node.arg[0] for w in pair):
         return f"its widths {node.arg[0]} are negative"
+    if op is ops.SKEW and (node.arg.axis == node.arg.by or node.arg.size < 0):
+        return f"{node.arg} skews nothing"
     if op is ops.BITCAST and node.arg.itemsize != node.src[0].dtype.itemsize:
         return f"{node.arg.name} and {node.src[0].dtype.name} differ in size"
     if op.kind is Kind.POINTWISE and any(s.shape != node.shape for s in node.src):
@@ -130,6 +132,7 @@ INFER: dict[Op | Kind, Callable[[Node], Node]] = {
     ops.FLIP: lambda n: build.flip(n.src[0], n.arg),
     ops.SLICE: lambda n: build.slice_(n.src[0], n.arg),
     ops.PAD: lambda n: build.pad(n.src[0], *n.arg),
+    ops.SKEW: lambda n: build.skew(n.src[0], n.arg),
     ops.CONCAT: lambda n: build.concat(n.src, n.arg),
     Kind.REDUCE: lambda n: build.reduce(n.op, n.src[0], n.arg),
     ops.DOT: lambda n: build.dot(*n.src),

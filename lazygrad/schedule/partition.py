@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from lazygrad.codegen import index as ix
 from lazygrad.codegen.attend import kernel_family
-from lazygrad.codegen.lower import source_index
+from lazygrad.codegen.lower import FILLING, guarded, source_index, unfilled_index
 from lazygrad.codegen.segments import operands_of
 from lazygrad.codegen.spelling import BY_LIBRARY
 from lazygrad.codegen.views import view_of
@@ -179,20 +179,20 @@ class _Reader:
 
     def visit(self, node: Node, index: tuple[ix.Expr, ...]) -> None:
         if node in self.anchors or node.op is ops.BUFFER:
-            self.found[node].add(ix.ravel(index, node.shape))
+            self.found[node].add(ix.released(ix.ravel(index, node.shape)))
         elif node.op is not ops.CONST and (node, index) not in self._seen:
             self._seen.add((node, index))
             self.enter(node, index)
 
     def enter(self, node: Node, index: tuple[ix.Expr, ...]) -> None:
         """The accesses of the sources of `node`."""
-        if node.op is ops.PAD:
-            self.visit(node.src[0], tuple(at - before for at, (before, _) in zip(index, node.arg[0], strict=True)))
+        if node.op in FILLING:
+            self.visit(node.src[0], guarded(unfilled_index(node, index), node.src[0].shape)[0])
         elif node.op is ops.CONCAT:
             start = 0
             for source in node.src:
-                at = index[node.arg] - start
-                self.visit(source, (*index[: node.arg], at, *index[node.arg + 1 :]))
+                moved = (*index[: node.arg], index[node.arg] - start, *index[node.arg + 1 :])
+                self.visit(source, guarded(moved, source.shape)[0])
                 start += source.shape[node.arg]
         elif node.op is ops.GATHER:
             data, positions = node.src

@@ -10,7 +10,7 @@ rows of an embedding's gradient are sorted once, not element by element. Entries
 from __future__ import annotations
 
 from lazygrad.codegen import index as ix
-from lazygrad.codegen.lower import source_index
+from lazygrad.codegen.lower import FILLING, source_index
 from lazygrad.codegen.render import identity
 from lazygrad.codegen.segments import REDUCTIONS, accumulates_in
 from lazygrad.dtype import DType, bool_, int32, int64
@@ -153,7 +153,7 @@ def _before_widening(node: Node, wide: DType) -> Node:
     """The node without a CAST to `wide` that the kernel makes as it loads: half precision is half the memory."""
     if node.op is ops.CAST and node.dtype is wide and accumulates_in(node.src[0].dtype) is wide:
         return node.src[0]
-    if node.op.kind is Kind.MOVEMENT and node.op is not ops.PAD and len(node.src) == 1:
+    if node.op.kind is Kind.MOVEMENT and node.op not in FILLING and len(node.src) == 1:
         narrow = _before_widening(node.src[0], wide)
         if narrow is not node.src[0]:
             return make(node.op, (narrow,), node.arg, narrow.dtype, node.shape, node.device)
@@ -173,7 +173,7 @@ def varying_dimensions(node: Node) -> set[int]:
         seen.add(entry)
         if n.op.kind is Kind.POINTWISE:
             stack.extend((s, at) for s in n.src)
-        elif n.op.kind is Kind.MOVEMENT and n.op not in (ops.PAD, ops.CONCAT):
+        elif n.op.kind is Kind.MOVEMENT and n.op not in (*FILLING, ops.CONCAT):
             stack.append((n.src[0], source_index(n, at)))
         else:
             found |= ix.variables(ix.ravel(at, n.shape))

@@ -128,6 +128,27 @@ def is_canonical(expr: ix.Expr) -> bool:
     return True
 
 
+@given(expressions, st.integers(1, 30), st.lists(st.tuples(DIVISORS, st.integers(-9, 9)), max_size=3), values())
+def test_promises_shorten_and_hold(pair, size, steps, env):
+    """Where a promise is kept, what was simplified under it is worth what it is without it."""
+    raw, _ = pair
+    promised = ix.within(raw, size)
+    assert 0 <= promised.lower and promised.upper < size
+    for by, more in steps:
+        raw, promised = (e % by + (e * 3 + more) // by for e in (raw, promised))
+    plain = ix.released(promised)
+    assert ix.released(plain) is plain and is_canonical(plain)
+    if 0 <= ix.evaluate(pair[0], env) < size:
+        assert ix.evaluate(plain, env) == ix.evaluate(raw, env) == ix.evaluate(promised, env)
+
+
+def test_a_reshape_behind_a_mask_leaves_no_division():
+    x, y = ix.var("x", 9), ix.var("y", 9)
+    linear = ix.ravel((ix.within(x - 1, 7), ix.within(y - 1, 7)), (7, 7))
+    assert [ix.released(e) for e in ix.unravel(linear, (7, 7))] == [x - 1, y - 1]
+    assert ix.released(linear) is x * 7 + y - 8
+
+
 @given(expressions)
 def test_canonical_form_is_stable(pair):
     expr, _ = pair

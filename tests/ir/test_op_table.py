@@ -36,7 +36,7 @@ from lazygrad.ir import op as ops
 from lazygrad.ir.attention import DECOMPOSITIONS
 from lazygrad.ir.grad import THROUGH_PARTS, VJP, gradients
 from lazygrad.ir.node import Node
-from lazygrad.ir.op import OPS, Kind, Op
+from lazygrad.ir.op import OPS, Kind, Op, SkewArg
 from tests.graphs import leaf, values_of
 
 FLOATS = (float32, float64, float16, bfloat16)
@@ -548,6 +548,18 @@ def test_reduction_gradients(op: Op) -> None:
 
 
 # -- inputs that are views, and movement composed -----------------------------------------------------
+def _skewed(a: Any, arg: SkewArg) -> Any:
+    """SKEW by its definition, element by element."""
+    result = np.zeros([arg.size if i == arg.axis else n for i, n in enumerate(a.shape)], a.dtype)
+    for place in np.ndindex(*result.shape):
+        source = list(place)
+        source[arg.axis] += arg.step * place[arg.by] + arg.start
+        if 0 <= source[arg.axis] < a.shape[arg.axis]:
+            result[place] = a[tuple(source)]
+    return result
+
+
+SKEWS = {"skewed": SkewArg(1, 0, 1, 0, 2), "skewed outside": SkewArg(0, 2, -2, 3, 8), "skewed away": SkewArg(2, 1, 3, -5, 7)}
 VIEWS: dict[str, tuple[Callable[[Node], Node], Callable[[Any], Any]]] = {
     "permuted": (lambda x: build.permute(x, (2, 0, 1)), lambda a: a.transpose(2, 0, 1)),
     "flipped": (lambda x: build.flip(x, (0, 2)), lambda a: np.flip(a, (0, 2))),
@@ -562,6 +574,7 @@ VIEWS: dict[str, tuple[Callable[[Node], Node], Callable[[Any], Any]]] = {
         lambda x: build.concat([x, build.flip(x, (1,)), x], 1),
         lambda a: np.concatenate([a, np.flip(a, 1), a], 1),
     ),
+    **{k: (lambda x, s=s: build.skew(x, s), lambda a, s=s: _skewed(a, s)) for k, s in SKEWS.items()},
 }  # fmt: skip
 
 
@@ -598,7 +611,7 @@ def test_movement_composed() -> None:
 
 
 def _moved(generator: np.random.Generator, node: Node) -> Node:
-    choice = generator.integers(0, 6)
+    choice = generator.integers(0, 7)
     if choice == 0:
         return build.permute(node, generator.permutation(node.ndim).tolist())
     if choice == 1:
@@ -612,6 +625,10 @@ def _moved(generator: np.random.Generator, node: Node) -> Node:
     if choice == 4 and node.numel < 2000:
         axis = int(generator.integers(0, node.ndim))
         return build.concat([node, build.flip(node, (axis,))], axis)
+    if choice == 5 and node.ndim > 1:
+        axis, by = generator.permutation(node.ndim)[:2].tolist()
+        step, start, size = (int(generator.integers(*ends)) for ends in ((-2, 3), (-3, 4), (1, 8)))
+        return build.skew(node, SkewArg(axis, by, step, start, size))
     factors = [f for n in node.shape for f in _factors(n)]
     return build.reshape(node, tuple(generator.permutation(factors).tolist()) or (1,))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from lazygrad.dtype import float64
 from lazygrad.errors import at_user_line
-from lazygrad.ir import build
+from lazygrad.ir import build, pooling, resampling, windows
 from lazygrad.ir import convolution as ir
 from lazygrad.ir.node import Node
 from lazygrad.shape import Shape
@@ -204,12 +204,12 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             at_user_line("Padding length should be less than or equal to two times the input dimension")
         )
     if mode == "constant":
-        cut = ir.crop_or_pad(node, [(min(b, 0), min(a, 0)) for b, a in widths])
-        return wrap(ir.pad_positions(cut, [(max(b, 0), max(a, 0)) for b, a in widths], value or 0))
+        cut = windows.crop_or_pad(node, [(min(b, 0), min(a, 0)) for b, a in widths])
+        return wrap(windows.pad_positions(cut, [(max(b, 0), max(a, 0)) for b, a in widths], value or 0))
     if mode not in ("reflect", "replicate", "circular"):
         raise NotImplementedError(at_user_line(f"Unrecognised padding mode {mode}"))
-    cut = ir.crop_or_pad(node, [(min(b, 0), min(a, 0)) for b, a in widths])
-    return wrap(ir.pad_by(cut, [(max(b, 0), max(a, 0)) for b, a in widths], mode))
+    cut = windows.crop_or_pad(node, [(min(b, 0), min(a, 0)) for b, a in widths])
+    return wrap(resampling.pad_by(cut, [(max(b, 0), max(a, 0)) for b, a in widths], mode))
 
 
 # -- unfold, fold, shuffles ---------------------------------------------------------------------------
@@ -299,7 +299,7 @@ def interpolate(
         if not recompute_scale_factor:
             factors = [float(f) for f in given]
     if mode == "area":
-        return wrap(ir.adaptive_average_pool(node, new))
+        return wrap(pooling.adaptive_average_pool(node, new))
     expected = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}.get(mode)
     if expected is None and mode not in ("nearest", "nearest-exact") or expected not in (None, positions):
         raise NotImplementedError(
@@ -316,7 +316,7 @@ def _resized(
 ) -> Node:
     if "nearest" in mode:
         if m % n == 0 and factor in (None, m / n):
-            return ir.repeat_along(node, axis, m // n)
+            return resampling.repeat_along(node, axis, m // n)
         step = 1 / factor if factor else n / m
         place = np.arange(m) + (0.5 if mode == "nearest-exact" else 0.0)
         index = np.minimum(np.floor(place * step).astype(np.int64), n - 1)
@@ -325,7 +325,7 @@ def _resized(
         matrix = _smooth_weights(n, m, factor, mode == "bicubic", corners)
     else:
         matrix = _weights(n, m, factor, mode == "bicubic", corners)
-    return ir.resample(node, axis, from_array(matrix, node.device, float64))
+    return resampling.resample(node, axis, from_array(matrix, node.device, float64))
 
 
 def _weights(n: int, m: int, factor: float | None, cubic: bool, corners: bool) -> np.ndarray[Any, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
-from lazygrad.ir import convolution as ir
+from lazygrad.ir import pooling as ir
 from lazygrad.nn.functional.convolution import Sizes, sizes_of
 from lazygrad.tensor.core import wrap
 
