@@ -136,7 +136,7 @@ def computed_there(copy: Node) -> Node | None:
     random parameters are drawn where they will live. None where the value itself should travel."""
     order = uncomputed(copy.src)
     leaves = [n for n in order if n.computed is not None]
-    small = sum(n.nbytes for n in leaves) * 4 <= copy.nbytes
+    small = sum(n.nbytes for n in leaves) * 4 < copy.nbytes
     if not small or any(n.op is ops.COPY or n.op.kind is Kind.LIBRARY for n in order):
         return None
     twin: dict[Node, Node] = {}

@@ -2,7 +2,8 @@
 
 `source` is a whole Python module, readable and runnable on its own: shapes, strides and block sizes are
 literals or `NAME: tl.constexpr = value` lines in it, so a kernel takes pointers only. Two kernels with the
-same source but for comments are the same kernel: the disk cache is keyed on its `code`.
+same source but for comments, whose pointers have the same dtypes, are the same kernel: the disk cache is keyed on
+its `code` and its `params`.
 """
 
 from __future__ import annotations

@@ -147,10 +147,10 @@ ATANH = _unary("ATANH", lambda xp, a: xp.arctanh(a))
 ERF = _unary("ERF", lambda xp, a: special(xp).erf(a))
 ERFC = _unary("ERFC", lambda xp, a: special(xp).erfc(a))
 ERFINV = _unary("ERFINV", lambda xp, a: special(xp).erfinv(a))
-LGAMMA = _unary("LGAMMA", lambda xp, a: special(xp).gammaln(a))
+LGAMMA = _unary("LGAMMA", lambda xp, a: xp.where(xp.isinf(a), xp.inf, special(xp).gammaln(a)))
 DIGAMMA = _unary("DIGAMMA", lambda xp, a: special(xp).digamma(a))
 # arg: the order n >= 1 of the derivative of digamma
-POLYGAMMA = _op("POLYGAMMA", Kind.POINTWISE, 1, lambda xp, n, a: special(xp).polygamma(n, a).astype(a.dtype), _first)
+POLYGAMMA = _op("POLYGAMMA", Kind.POINTWISE, 1, lambda xp, n, a: _polygamma(xp, n, a), _first)
 FLOOR = _unary("FLOOR", lambda xp, a: xp.floor(a))
 CEIL = _unary("CEIL", lambda xp, a: xp.ceil(a))
 ROUND = _unary("ROUND", lambda xp, a: xp.rint(a))  # half to even, as torch.round
@@ -162,9 +162,9 @@ ADD = _binary("ADD", lambda xp, a, b: xp.add(a, b))
 SUB = _binary("SUB", lambda xp, a, b: xp.subtract(a, b))
 MUL = _binary("MUL", lambda xp, a, b: xp.multiply(a, b))
 DIV = _binary("DIV", lambda xp, a, b: xp.true_divide(a, b))  # floating point only
-FLOORDIV = _binary("FLOORDIV", lambda xp, a, b: xp.floor_divide(a, b))
+FLOORDIV = _binary("FLOORDIV", lambda xp, a, b: _floor_divide(xp, a, b))
 TRUNCDIV = _binary("TRUNCDIV", lambda xp, a, b: _truncating_divide(xp, a, b))  # integers only
-REMAINDER = _binary("REMAINDER", lambda xp, a, b: xp.remainder(a, b))  # the divisor's sign, as Python's %
+REMAINDER = _binary("REMAINDER", lambda xp, a, b: _remainder(xp, a, b))  # the divisor's sign, as Python's %
 FMOD = _binary("FMOD", lambda xp, a, b: xp.fmod(a, b))  # the dividend's sign, as C's
 POW = _binary("POW", lambda xp, a, b: xp.power(a, b))
 ATAN2 = _binary("ATAN2", lambda xp, a, b: xp.arctan2(a, b))
@@ -295,6 +295,32 @@ def _cast(xp: Any, dtype: DType, a: Any) -> Any:
         return a != 0
     with np.errstate(invalid="ignore", over="ignore"):
         return a.astype(dtype.numpy)
+
+
+def _polygamma(xp: Any, n: int, a: Any) -> Any:
+    order = n if xp is np else xp.asarray(n)  # CuPy takes no Python number
+    return special(xp).polygamma(order, a).astype(a.dtype)
+
+
+def _remainder(xp: Any, a: Any, b: Any) -> Any:
+    """NumPy's, which is Python's %: CuPy's makes NaN of infinite divisors."""
+    if xp is np or a.dtype.kind != "f":
+        return xp.remainder(a, b)
+    rest = xp.fmod(a, b)
+    rest = xp.where((rest != 0) & ((b < 0) != (rest < 0)), rest + b, rest)
+    return xp.where((rest == 0) & (b != 0), xp.copysign(xp.zeros_like(rest), b), rest)
+
+
+def _floor_divide(xp: Any, a: Any, b: Any) -> Any:
+    """NumPy's, which is Python's //: CuPy's rounds the quotient, and has another answer for what is infinite."""
+    if xp is np or a.dtype.kind != "f":
+        return xp.floor_divide(a, b)
+    rest = xp.fmod(a, b)
+    quotient = (a - rest) / b - ((rest != 0) & ((b < 0) != (rest < 0)))
+    whole = xp.floor(quotient)
+    whole = xp.where(quotient - whole > 0.5, whole + 1, whole)
+    whole = xp.where(quotient == 0, xp.copysign(xp.zeros_like(whole), a / b), whole)
+    return xp.where(b == 0, a / b, whole)
 
 
 def _truncating_divide(xp: Any, a: Any, b: Any) -> Any:

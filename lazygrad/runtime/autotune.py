@@ -14,7 +14,7 @@ ROUNDS = 5
 
 def key_of(choices: tuple[Choice, ...], device_name: str) -> str:
     """What a decision belongs to: the candidates and the device they were timed on."""
-    texts = [f"{c.code} {c.num_warps} {c.num_stages}" if isinstance(c, Kernel) else repr(c) for c in choices]
+    texts = [f"{c.code} {c.params} {c.num_warps} {c.num_stages}" if isinstance(c, Kernel) else repr(c) for c in choices]
     return digest(device_name, *texts)
 
 

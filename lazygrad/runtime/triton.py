@@ -55,7 +55,7 @@ def _triton(interpreted: bool) -> Any:
 def disk_cache(root: str) -> DiskCache:
     """The cache of kernels and tuning choices, for this version of what makes them."""
     version = importlib.metadata.version("triton")
-    return DiskCache(current().cache_root, f"1-triton{version}")
+    return DiskCache(current().cache_root, f"2-triton{version}")
 
 
 def module_of(kernel: Kernel) -> Any:
@@ -169,7 +169,7 @@ def compile_cubin(kernel: Kernel, target: Target) -> tuple[bytes, dict[str, Any]
 def cubin_of(kernel: Kernel, target: Target) -> tuple[bytes, dict[str, Any]]:
     """From the disk cache, or compiled now."""
     cache = disk_cache(str(current().cache_root))
-    key = _key(kernel, target)
+    key = key_of(kernel, target)
     facts, code = cache.get_json("facts", key), cache.get("cubin", key)
     if facts is None or code is None:
         code, facts = compile_cubin(kernel, target)
@@ -215,7 +215,7 @@ class CompiledKernel:
 def compile_all(kernels: list[Kernel], target: Target) -> None:
     """Fill the disk cache for these kernels, each in a process of its own: Triton's compiler holds the
     interpreter lock for most of its time."""
-    missing = [k for k in {_key(k, target): k for k in kernels}.values() if not is_cached(k, target)]
+    missing = [k for k in {key_of(k, target): k for k in kernels}.values() if not is_cached(k, target)]
     if not missing:
         return
     workers = min(len(missing), max(1, (os.cpu_count() or 1) - 1), MAX_COMPILERS)
@@ -243,8 +243,10 @@ def _fork_compiler(kernels: list[Kernel], target: Target) -> int:
 
 
 def is_cached(kernel: Kernel, target: Target) -> bool:
-    return disk_cache(str(current().cache_root)).get_json("facts", _key(kernel, target)) is not None
+    return disk_cache(str(current().cache_root)).get_json("facts", key_of(kernel, target)) is not None
 
 
-def _key(kernel: Kernel, target: Target) -> str:
-    return digest(kernel.code, str(target.arch), str(kernel.num_warps), str(kernel.num_stages))
+def key_of(kernel: Kernel, target: Target) -> str:
+    """What the compiled kernel is kept under: all that it was compiled from."""
+    kinds = " ".join(map(signature_of, kernel.params))  # which the code alone doesn't say
+    return digest(kernel.code, kinds, str(target.arch), str(kernel.num_warps), str(kernel.num_stages))

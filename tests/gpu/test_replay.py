@@ -126,3 +126,15 @@ def test_array_ops_in_a_graph_write_to_memory_of_their_own() -> None:
         guards += [lg.full((4096 >> (i % 4),), float(i), device="cuda").add(0.5).realize() for _ in range(6)]
     for i, guard in enumerate(guards):
         assert (host(guard) == i // 6 + 0.5).all(), i
+
+
+def test_kernels_of_equal_code_over_other_dtypes() -> None:
+    """x.to(float32).exp() reads the same for every x: its kernel must not be another's."""
+    values = np.array([[0, 1, -2], [3, -1, 2]])
+    for dtype in (np.float64, np.int64, np.float16, np.int32):
+        x = lg.from_numpy(values.astype(dtype)).to("cuda").realize()
+        np.testing.assert_allclose(host(x.to(lg.float32).exp()), np.exp(values), rtol=1e-6)
+
+
+def test_empty_tensors_come_back() -> None:
+    assert host(lg.from_numpy(np.zeros((0, 3), np.float32)).to("cuda") * 2).shape == (0, 3)
