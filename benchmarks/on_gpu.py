@@ -495,7 +495,7 @@ def checks():
     import pytest
 
     folder = Path(__file__).resolve().parent.parent
-    pytest.main(["-q", "-p", "no:cacheprovider", "-x", str(folder / "tests" / "gpu")])
+    pytest.main(["--gpu", "-p", "no:cacheprovider", str(folder / "tests" / "gpu")])
 
 
 def example(steps=60):

@@ -20,6 +20,7 @@ import numpy as np
 
 from lazygrad.dtype import DType, bool_, int32, int64
 from lazygrad.errors import LinAlgError
+from lazygrad.ir import scattering
 from lazygrad.ir import special as numpy_special
 
 
@@ -222,14 +223,14 @@ DOT = _op("DOT", Kind.CONTRACT, 2, lambda xp, arg, a, b: xp.matmul(a, b), _first
 GATHER = _op("GATHER", Kind.INDEXED, 2, lambda xp, axis, data, index: _gather(xp, axis, data, index), _first)
 # arg = (axis, "set" | "add" | "max" | "min" | "mul"): base with values put or combined at index along axis
 SCATTER = _op(
-    "SCATTER", Kind.INDEXED, 3, lambda xp, arg, base, index, values: _scatter(xp, arg, base, index, values), _first
+    "SCATTER", Kind.INDEXED, 3, lambda xp, arg, base, at, values: scattering.scatter(xp, arg, base, at, values), _first
 )
 
 # values stored at unique positions that cover [0, n): what a permutation does. Made by schedule/ordering.py.
-PLACE = _op("PLACE", Kind.INDEXED, 2, lambda xp, arg, values, positions: _place(xp, values, positions), _first)
+PLACE = _op("PLACE", Kind.INDEXED, 2, lambda xp, arg, values, at: scattering.place(xp, values, at), _first)
 # base (rows, columns) with, in row r, the rows of values at entries begins[r] .. ends[r] - 1 combined into it;
 # arg: a SegmentArg; src = base, values, begins, ends, [order], partial results of values in chunks, chunks of these ...
-SEGMENT = _op("SEGMENT", Kind.SEGMENT, -1, lambda xp, arg, *src: _segments(xp, arg, *src))
+SEGMENT = _op("SEGMENT", Kind.SEGMENT, -1, lambda xp, arg, *src: scattering.segments(xp, arg, *src))
 
 # -- scans: arg = axis --------------------------------------------------------------------------------
 CUMSUM = _op("CUMSUM", Kind.SCAN, 1, lambda xp, axis, a: xp.cumsum(a, axis=axis, dtype=a.dtype), _first)
@@ -359,52 +360,6 @@ def _skew(xp: Any, arg: SkewArg, a: Any) -> Any:
             into[by] = of[by] = place
             into[axis], of[axis] = slice(first, last), slice(first + shift, last + shift)
             result[tuple(into)] = a[tuple(of)]
-    return result
-
-
-def _scatter(xp: Any, arg: tuple[int, str], base: Any, index: Any, values: Any) -> Any:
-    axis, mode = arg
-    if mode != "set":
-        wide = _accumulator(xp, base.dtype)
-        if wide != base.dtype:  # rounded once; and CuPy has atomics for few types
-            made = _scatter(xp, arg, base.astype(wide), index, values.astype(wide))
-            return made != 0 if base.dtype == bool else made.astype(base.dtype)
-        if xp is not np and mode == "mul":  # for which it has none at all
-            return xp.asarray(_scatter(np, arg, base.get(), index.get(), values.get()))
-    result = base.copy()
-    lines = [tuple(n if i == j else 1 for j in range(index.ndim)) for i, n in enumerate(index.shape)]
-    grid = [xp.arange(n).reshape(line) for n, line in zip(index.shape, lines, strict=True)]
-    grid[axis] = index
-    where = tuple(grid)
-    if mode == "set":
-        result[where] = values
-        return result
-    combine = {"add": "add", "max": "maximum", "min": "minimum", "mul": "multiply"}[mode]
-    getattr(xp, combine).at(result, where, values)
-    return result
-
-
-def _accumulator(xp: Any, dtype: Any) -> Any:
-    """The NumPy type in which many values are combined into one of this type."""
-    if dtype.itemsize == 2 and dtype.kind not in "iu":
-        return np.dtype(np.float32)
-    return dtype if xp is np or dtype.itemsize >= 4 else np.dtype(np.int32)
-
-
-def _place(xp: Any, values: Any, positions: Any) -> Any:
-    result = xp.empty_like(values)
-    result[positions] = values
-    return result
-
-
-def _segments(xp: Any, arg: SegmentArg, base: Any, values: Any, begins: Any, ends: Any, *rest: Any) -> Any:
-    """Partial results are left unread: they hold nothing that isn't in values."""
-    lengths = xp.maximum(ends - begins, 0)
-    row = xp.repeat(xp.arange(base.shape[0]), lengths)
-    entry = xp.arange(row.size) - (xp.cumsum(lengths) - lengths)[row] + begins[row]
-    result = base.copy()
-    combine = {"add": "add", "max": "maximum", "min": "minimum", "mul": "multiply"}[arg.mode]
-    getattr(xp, combine).at(result, row, values[rest[0][entry] if arg.ordered else entry].astype(base.dtype))
     return result
 
 

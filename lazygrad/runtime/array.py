@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lazygrad.device import Device
-from lazygrad.dtype import DType, int64
+from lazygrad.dtype import DType, bfloat16, int64
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Kind
@@ -104,7 +104,8 @@ def _widen(array: Any, dtype: DType) -> Any:
 
 def _product(xp: Any, node: Node, sources: list[Any], wide: list[Any]) -> Any:
     if xp is not np:
-        return xp.matmul(*sources)
+        unknown = node.dtype is bfloat16 and node.ndim > 2  # CuPy multiplies no batches of it
+        return xp.matmul(*wide).astype(node.dtype.numpy) if unknown else xp.matmul(*sources)
     if math.prod(node.shape) == 0 or node.src[0].shape[-1] == 0:
         return np.zeros(node.shape, node.dtype.numpy)
     result = np.matmul(*wide)

@@ -20,6 +20,8 @@ from lazygrad.config import Settings, current
 from lazygrad.device import Device
 from lazygrad.inspect import story
 from lazygrad.ir import op as ops
+from lazygrad.ir.node import Node
+from lazygrad.ir.op import Kind
 from lazygrad.runtime import array, autotune, cublas, gpu, triton
 from lazygrad.runtime.buffer import holders_of
 from lazygrad.runtime.check import checked_launch
@@ -44,7 +46,7 @@ class DevicePlan:
         self.block: Any = None
         self.graph: Any = None
         self.pool: Any = None  # where array ops have their memory in a graph, which writes there at every replay
-        self.capturable = not any(isinstance(s, OpStep) and s.node.op is ops.COPY for s in plan.steps)
+        self.capturable = not any(isinstance(s, OpStep) and waits_for_the_host(s.node) for s in plan.steps)
         self.chosen: list[Choice | None] = [None] * len(plan.steps)
         self.captured_inputs: list[int] = []
         self.staged: dict[int, Any] = {}
@@ -312,6 +314,11 @@ class DevicePlan:
             if sys.getrefcount(self.captured[value]) > alone + given:
                 return False
         return True
+
+
+def waits_for_the_host(node: Node) -> bool:
+    """Whether this can't be part of a graph: transfers, and CuPy's linear algebra, which looks at how it went."""
+    return node.op is ops.COPY or (node.op.kind is Kind.LIBRARY and node.op is not ops.ARGSORT)
 
 
 def parameters_of(kernel: Kernel) -> int:
