@@ -6,7 +6,10 @@ from lazygrad import absent as _absent
 from lazygrad import autograd, func, linalg
 from lazygrad.absent import (
     complex,
+    geqrf,
     istft,
+    lobpcg,
+    ormqr,
     polar,
     quantize_per_channel,
     quantize_per_tensor,
@@ -47,6 +50,7 @@ from lazygrad.memory_layout import *
 from lazygrad.random import default_generator
 from lazygrad.settings import *
 from lazygrad.tensor import Tensor
+from lazygrad.tensor.anomaly import is_anomaly_check_nan_enabled, is_anomaly_enabled
 from lazygrad.tensor.assembly import (
     block_diag,
     cartesian_prod,
@@ -62,7 +66,19 @@ from lazygrad.tensor.assembly import (
 from lazygrad.tensor.assembly import cat as concat
 from lazygrad.tensor.assembly import cat as concatenate
 from lazygrad.tensor.assembly import vstack as row_stack
-from lazygrad.tensor.autocast import autocast, get_autocast_dtype, is_autocast_enabled
+from lazygrad.tensor.autocast import (
+    autocast,
+    clear_autocast_cache,
+    get_autocast_cpu_dtype,
+    get_autocast_dtype,
+    get_autocast_gpu_dtype,
+    is_autocast_cache_enabled,
+    is_autocast_cpu_enabled,
+    is_autocast_enabled,
+    set_autocast_cache_enabled,
+    set_autocast_dtype,
+    set_autocast_enabled,
+)
 from lazygrad.tensor.broadcasting import (
     atleast_1d,
     atleast_2d,
@@ -73,9 +89,10 @@ from lazygrad.tensor.broadcasting import (
 from lazygrad.tensor.core import is_grad_enabled
 from lazygrad.tensor.creation import (
     as_tensor,
-    asarray,
     empty,
     empty_like,
+    empty_permuted,
+    empty_strided,
     from_numpy,
     full,
     full_like,
@@ -87,10 +104,20 @@ from lazygrad.tensor.creation import (
     zeros,
     zeros_like,
 )
+from lazygrad.tensor.decompositions import lu_unpack, pca_lowrank, svd_lowrank
+from lazygrad.tensor.dlpack import from_dlpack, to_dlpack
 from lazygrad.tensor.einsum import einsum
 from lazygrad.tensor.elementwise import where
-from lazygrad.tensor.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
-from lazygrad.tensor.interop import from_dlpack, is_tensor, set_printoptions
+from lazygrad.tensor.gamma import polygamma
+from lazygrad.tensor.grad_mode import (
+    enable_grad,
+    inference_mode,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from lazygrad.tensor.histograms import histogramdd
+from lazygrad.tensor.interop import asarray, is_tensor, set_printoptions
 from lazygrad.tensor.legacy import (
     BFloat16Tensor,
     BoolTensor,
@@ -110,7 +137,6 @@ from lazygrad.tensor.others import (
     binomial,
     frombuffer,
     imag,
-    is_inference_mode_enabled,
     nonzero_static,
     range,
     real,
@@ -118,6 +144,8 @@ from lazygrad.tensor.others import (
     typename,
     unravel_index,
 )
+from lazygrad.tensor.power import float_power
+from lazygrad.tensor.power import power as pow
 from lazygrad.tensor.promote import can_cast, get_default_dtype, result_type, set_default_dtype
 from lazygrad.tensor.random import (
     Generator,
@@ -138,6 +166,7 @@ from lazygrad.tensor.sampling import (
     randn_like,
     randperm,
 )
+from lazygrad.tensor.search import bucketize, searchsorted
 from lazygrad.tensor.sequences import (
     arange,
     eye,
@@ -148,16 +177,14 @@ from lazygrad.tensor.sequences import (
     vander,
 )
 from lazygrad.tensor.size import Size
-from lazygrad.tensor.sort import bucketize, searchsorted
-from lazygrad.tensor.special import float_power, isin, polygamma, xlogy
-from lazygrad.tensor.special import power as pow
+from lazygrad.tensor.special import isin, xlogy
 from lazygrad.tensor.windows import bartlett_window, blackman_window, hamming_window, hann_window, kaiser_window
 
 # Last: these names are also modules, which everything above asks for as `from lazygrad import dtype`.
 from lazygrad.device import Device as device  # isort: skip
 from lazygrad.dtype import DType as dtype  # isort: skip
-from lazygrad import _dynamo, _inductor, amp, backends, compiler, cuda, distributed, distributions  # isort: skip
-from lazygrad import multiprocessing, nn, optim, random, special, testing, utils, version  # isort: skip
+from lazygrad import _dynamo, _inductor, amp, backends, compiler, cpu, cuda, distributed, distributions  # isort: skip
+from lazygrad import multiprocessing, nn, optim, profiler, random, special, testing, utils, version  # isort: skip
 from lazygrad.version import __version__  # isort: skip
 from lazygrad.compile import compile  # isort: skip
 from lazygrad.nn.functional import (  # isort: skip  - those whose arguments torch orders alike in both places
@@ -193,5 +220,9 @@ from lazygrad.nn.functional import (  # isort: skip  - those whose arguments tor
     threshold,
 )
 from lazygrad.io import load, save  # isort: skip
+from lazygrad.tensor.keywords import public as _public  # isort: skip
+
+for _name in ("bucketize", "float_power", "polygamma", "pow", "searchsorted", "where", "xlogy"):
+    globals()[_name] = _public(globals()[_name])
 
 __getattr__ = _absent.missing

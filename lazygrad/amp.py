@@ -6,19 +6,22 @@ choosing the old values, so that no step waits for the device or changes the gra
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from lazygrad.device import Device
-from lazygrad.dtype import float32, int32
+from lazygrad.dtype import DType, float32, float64, int32
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
 from lazygrad.optim import Optimizer
 from lazygrad.tensor import Tensor
-from lazygrad.tensor.autocast import autocast, get_autocast_dtype, is_autocast_enabled
+from lazygrad.tensor.autocast import autocast, get_autocast_dtype, is_autocast_available, is_autocast_enabled
 from lazygrad.tensor.core import grad_mode, wrap
 from lazygrad.tensor.creation import tensor
+from lazygrad.tensor.tree import mapped
 
 
 class GradScaler:
@@ -106,6 +109,8 @@ class GradScaler:
         """optimizer.step(), without effect on parameters and state where a gradient overflowed."""
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
+        if "closure" in kwargs:
+            raise RuntimeError(at_user_line("Closure use is not currently supported if GradScaler is enabled."))
         if id(optimizer) in self._stepped:
             raise RuntimeError(at_user_line("step() has already been called since the last update()."))
         if id(optimizer) not in self._unscaled:
@@ -113,7 +118,7 @@ class GradScaler:
         if id(optimizer) not in self._found:
             raise AssertionError(at_user_line("No inf checks were recorded for this optimizer."))
         self._stepped.add(id(optimizer))
-        return optimizer.step(*args, **kwargs, skip=self._found[id(optimizer)])
+        return optimizer.step_unless(self._found[id(optimizer)], *args, **kwargs)
 
     def update(self, new_scale: Any = None) -> None:
         """Set the scale for the next iteration."""
@@ -157,11 +162,20 @@ class GradScaler:
     def get_growth_factor(self) -> float:
         return self._growth_factor
 
+    def set_growth_factor(self, new_factor: float) -> None:
+        self._growth_factor = new_factor
+
     def get_backoff_factor(self) -> float:
         return self._backoff_factor
 
+    def set_backoff_factor(self, new_factor: float) -> None:
+        self._backoff_factor = new_factor
+
     def get_growth_interval(self) -> int:
         return self._growth_interval
+
+    def set_growth_interval(self, new_interval: int) -> None:
+        self._growth_interval = new_interval
 
     def state_dict(self) -> dict[str, Any]:
         if not self._enabled:
@@ -178,9 +192,7 @@ class GradScaler:
         if not self._enabled:
             return
         if not state_dict:
-            raise RuntimeError(
-                "The source state dict is empty, possibly because it was saved from a disabled instance"
-            )
+            raise RuntimeError("The source state dict is empty, possibly because it was saved from a disabled instance")
         self._init_scale = state_dict["scale"]
         self._growth_factor = state_dict["growth_factor"]
         self._backoff_factor = state_dict["backoff_factor"]
@@ -189,4 +201,62 @@ class GradScaler:
         self._scale = self._tracker = None
 
 
-__all__ = ["GradScaler", "autocast", "get_autocast_dtype", "is_autocast_enabled"]
+def custom_fwd(
+    fwd: Callable[..., Any] | None = None, *, device_type: str, cast_inputs: DType | None = None
+) -> Callable[..., Any]:
+    """A decorator of an autograd.Function's forward: remembers autocast's state for custom_bwd.
+
+    With `cast_inputs`, where autocast is on, floating inputs on the device become of that dtype and forward runs with
+    autocast off. ValueError for a device_type that is no string.
+    """
+    _check_type(device_type)
+    if fwd is None:
+        return functools.partial(custom_fwd, device_type=device_type, cast_inputs=cast_inputs)
+
+    @functools.wraps(fwd)
+    def decorated(ctx: Any, *args: Any, **kwargs: Any) -> Any:
+        on = is_autocast_enabled(device_type)
+        ctx._dtype = get_autocast_dtype(device_type)
+        ctx._fwd_used_autocast = on and cast_inputs is None
+        if not on or cast_inputs is None:
+            return fwd(ctx, *args, **kwargs)
+        args, kwargs = mapped(lambda v: _lowered(v, device_type, cast_inputs), (args, kwargs))
+        with autocast(device_type, enabled=False):
+            return fwd(ctx, *args, **kwargs)
+
+    return decorated
+
+
+def custom_bwd(bwd: Callable[..., Any] | None = None, *, device_type: str) -> Callable[..., Any]:
+    """A decorator of an autograd.Function's backward: it runs under the autocast that custom_fwd found."""
+    _check_type(device_type)
+    if bwd is None:
+        return functools.partial(custom_bwd, device_type=device_type)
+
+    @functools.wraps(bwd)
+    def decorated(ctx: Any, *args: Any, **kwargs: Any) -> Any:
+        with autocast(device_type, enabled=ctx._fwd_used_autocast, dtype=ctx._dtype):
+            return bwd(ctx, *args, **kwargs)
+
+    return decorated
+
+
+def _check_type(device_type: Any) -> None:
+    if not isinstance(device_type, str):
+        raise ValueError(at_user_line(f"Expected `device_type` of type `str`, got: `{type(device_type)}`"))
+
+
+def _lowered(value: Any, device_type: str, dtype: DType) -> Any:
+    eligible = isinstance(value, Tensor) and value.is_floating_point() and value.dtype is not float64
+    return value.to(dtype) if eligible and value.device.type == device_type else value
+
+
+__all__ = [
+    "GradScaler",
+    "autocast",
+    "custom_bwd",
+    "custom_fwd",
+    "get_autocast_dtype",
+    "is_autocast_available",
+    "is_autocast_enabled",
+]

@@ -7,25 +7,65 @@ updates of one call are one plan, found again by structure at the next, however 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
+from lazygrad.errors import at_user_line
 from lazygrad.ir.node import Node
+from lazygrad.nn.module import Module
 from lazygrad.tensor.core import TensorBase, flush
 
 
-def compile(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """torch.compile: `options` (mode, fullgraph, dynamic, backend) are accepted and change nothing."""
-    if function is None:
-        return functools.partial(compile, **options)
+class OptimizedModule(Module):
+    """What compile() makes of a module: the module itself, as `_orig_mod`, each of whose calls is one plan.
 
-    @functools.wraps(function)
+    Its parameters are the module's, under names that begin with `_orig_mod.`; so is every other attribute, also
+    one that is set. A change of either's mode changes the other's.
+    """
+
+    def __init__(self, module: Module) -> None:
+        super().__init__()
+        self.__dict__.pop("training")
+        self._modules["_orig_mod"] = module
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return _computed(self._orig_mod(*args, **kwargs))
+
+    def __getattr__(self, name: str) -> Any:
+        module = self.__dict__.get("_modules", {}).get("_orig_mod")
+        if module is None or name == "_orig_mod":
+            return super().__getattr__(name)
+        return getattr(module, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        module = self.__dict__.get("_modules", {}).get("_orig_mod")
+        if module is None or name in self.__dict__:
+            super().__setattr__(name, value)
+        else:
+            setattr(module, name, value)
+
+
+def compile(model: Any = None, **options: Any) -> Any:
+    """torch.compile: a function, or an OptimizedModule for a module, that computes its results before it returns.
+
+    `options` (mode, fullgraph, dynamic, backend) are accepted and change nothing. Without `model`: a decorator.
+    """
+    if model is None:
+        return functools.partial(compile, **options)
+    if isinstance(model, Module):
+        return OptimizedModule(model)
+    if not callable(model):
+        raise TypeError(at_user_line(f"compile(): expected a function or a module, got {type(model).__name__}"))
+
+    @functools.wraps(model)
     def compiled(*args: Any, **kwargs: Any) -> Any:
-        result = function(*args, **kwargs)
-        flush(_nodes(result))
-        return result
+        return _computed(model(*args, **kwargs))
 
     return compiled
+
+
+def _computed(result: Any) -> Any:
+    flush(_nodes(result))
+    return result
 
 
 def _nodes(value: Any) -> list[Node]:

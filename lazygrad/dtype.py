@@ -15,6 +15,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from lazygrad.errors import at_user_line
+
 
 @dataclass(frozen=True, eq=False)
 class DType:
@@ -70,6 +72,7 @@ ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, floa
 FLOATS = tuple(d for d in ALL if d.category == 2)
 INTEGERS = tuple(d for d in ALL if d.category == 1)
 
+_BY_PYTHON = {bool: bool_, int: int64, float: float64}
 _BY_NAME = {d.name: d for d in ALL}
 _BY_NUMPY = {d.numpy: d for d in ALL}
 
@@ -79,11 +82,21 @@ def named(name: str) -> DType:
     return _BY_NAME[name]
 
 
+def of(dtype: Any) -> DType | None:
+    """A dtype, also given as Python's own bool, int or float, as torch takes them; None stays None. TypeError."""
+    found = _BY_PYTHON.get(dtype, dtype) if isinstance(dtype, type) else dtype
+    if found is not None and not isinstance(found, DType):
+        raise TypeError(at_user_line(f"dtype must be a dtype such as float32, not {dtype!r:.60}"))
+    return found
+
+
 def from_numpy(dtype: Any) -> DType:
     """The DType that a NumPy dtype is stored as. TypeError where lazygrad has none (complex, strings)."""
     found = _BY_NUMPY.get(np.dtype(dtype))
     if found is None:
-        raise TypeError(f"lazygrad has no dtype for numpy's {np.dtype(dtype)}; supported: {', '.join(_BY_NAME)}")
+        raise TypeError(
+            at_user_line(f"lazygrad has no dtype for numpy's {np.dtype(dtype)}; supported: {', '.join(_BY_NAME)}")
+        )
     return found
 
 

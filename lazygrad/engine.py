@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from lazygrad.config import Settings, current
-from lazygrad.device import CUPY, INTERPRETER, NUMPY, Target
+from lazygrad.device import CUPY, INTERPRETER, NUMPY, Device, Target
+from lazygrad.dtype import float64
 from lazygrad.errors import user_line
 from lazygrad.inspect import story
 from lazygrad.ir import build
@@ -23,12 +24,13 @@ from lazygrad.ir.recognise import recognise
 from lazygrad.ir.simplify import simplify
 from lazygrad.ir.verify import verify
 from lazygrad.runtime import gpu, triton
-from lazygrad.runtime.array import cuda_device_count, empty, evaluate
+from lazygrad.runtime.array import cuda_device_count, empty, evaluate, upload
 from lazygrad.runtime.buffer import Buffer
 from lazygrad.runtime.device_plan import DevicePlan
 from lazygrad.runtime.execute import execute
 from lazygrad.runtime.values import known, remember
 from lazygrad.schedule.canonical import Structure, canonical_graph, structure_of
+from lazygrad.schedule.numbers import with_numbers_as_data
 from lazygrad.schedule.partition import partition
 from lazygrad.schedule.plan import Plan, all_kernels, possible_donations
 from lazygrad.schedule.planner import plan_kernels, plan_op_by_op
@@ -37,6 +39,8 @@ from lazygrad.schedule.prepare import decompose, prepare
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 20000))  # lowering pulls through long chains
 
 SMALL = 256  # bytes below which an update in place costs more thought than a new buffer: counters, random states
+FAR = 12  # ops above computed values at which a held one is kept
+MASK = 36  # ops that may follow from constants alone before they count: of masks the form is wanted, not the value
 OBJECTS_A_NODE = 20  # containers that come and go with a node, generously: tuples, weak references, tensors
 _COSTLY_KINDS = (Kind.REDUCE, Kind.CONTRACT, Kind.ATTENTION, Kind.SCAN, Kind.LIBRARY)
 EXPENSIVE = frozenset(op for op in ops.OPS.values() if op.kind in _COSTLY_KINDS or op is ops.PHILOX)
@@ -83,7 +87,7 @@ def realize(
         order += uncomputed(lost, present)
         structure = structure_of([*pending, *lost, *kept], order)
         target = target_for(structure, settings)
-        compiled = compiled_plan(structure, target, settings)
+        structure, compiled = compiled_plan(structure, target, settings)
         inputs = [known(leaf).read() for leaf in structure.leaves]  # type: ignore[union-attr]
         if target.backend == "triton" and not target.interpreted:
             run_on_device(compiled, structure, inputs, updates, settings)
@@ -152,12 +156,12 @@ def computed_there(copy: Node) -> Node | None:
 
 
 def worth_keeping(order: list[Node], roots: Sequence[Node], held: Collection[Node]) -> list[Node]:
-    """The nodes that somebody holds and that take more than a pass over memory to compute again."""
+    """The nodes that somebody holds and that take more than a pass over memory to compute again, or many ops."""
     if not held:
         return []
     costly: set[Node] = set()
     asked = set(roots)
-    kept = []
+    kept, cheap = [], []
     for node in order:
         if node.computed is not None:
             continue
@@ -165,7 +169,25 @@ def worth_keeping(order: list[Node], roots: Sequence[Node], held: Collection[Nod
             costly.add(node)
             if node in held and node not in asked:
                 kept.append(node)
-    return kept
+        elif node in held and node not in asked:
+            cheap.append(node)
+    return kept + far_from_values(cheap)
+
+
+def far_from_values(nodes: Collection[Node]) -> list[Node]:
+    """Those of `nodes` that stand FAR ops above what is computed, or above another of these. A loop that reads one
+    number of what it updates would plan all of its rounds anew in each if nothing of them were kept."""
+    steps: dict[Node, int] = {}
+    far = []
+    for node in uncomputed(nodes):
+        if node.computed is not None or not node.src:
+            steps[node] = 0 if node.computed is not None else -MASK
+            continue
+        steps[node] = max(steps[s] for s in node.src if s in steps) + 1
+        if steps[node] >= FAR and node in nodes:
+            far.append(node)
+            steps[node] = 0
+    return far
 
 
 def losing_their_source(
@@ -204,9 +226,14 @@ def target_for(structure: Structure, settings: Settings) -> Target:
     return gpu.target_of(gpus[0])
 
 
-def compiled_plan(structure: Structure, target: Target, settings: Settings) -> Compiled:
+def compiled_plan(structure: Structure, target: Target, settings: Settings) -> tuple[Structure, Compiled]:
+    """The plan of a structure, or of the same with numbers as data that other plans of its form differ in."""
     key = (structure.key, target, settings.fuse)
     found = _plans.get(key)
+    if found is None and (freed := with_numbers_as_data(structure, numbers_leaf)) is not None:
+        structure = freed
+        key = (structure.key, target, settings.fuse)
+        found = _plans.get(key)
     if found is None:
         spare_the_collector(len(structure.order))
         started = perf_counter()
@@ -221,7 +248,12 @@ def compiled_plan(structure: Structure, target: Target, settings: Settings) -> C
             story.kernels_made(plan, settings)
     elif settings.debug:
         story.plan_reused(found.plan)
-    return found
+    return structure, found
+
+
+def numbers_leaf(numbers: list[float], device: Device) -> Node:
+    array = upload(np.array(numbers), device)
+    return build.buffer(Buffer(array, float64, array.shape, device), float64, array.shape, device)
 
 
 def spare_the_collector(nodes: int) -> None:
@@ -291,5 +323,3 @@ def owned(array: Any, taken: set[int]) -> Any:
         taken.add(id(array))
         return array
     return array.copy(order="C")
-
-

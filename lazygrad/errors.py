@@ -87,6 +87,17 @@ def user_line() -> Line:
     return UNKNOWN if not name else (*UNKNOWN[:2], name)
 
 
+def user_call() -> str:
+    """The name of the function of lazygrad that the user's innermost line called, whatever it is wrapped in."""
+    frame, name = sys._getframe(1), ""
+    while frame is not None and not _is_users(frame.f_code.co_filename):
+        code = frame.f_code
+        if code.co_filename.startswith(_PACKAGE) and "<locals>" not in code.co_qualname:
+            name = code.co_name
+        frame = frame.f_back  # type: ignore[assignment]
+    return name
+
+
 def _is_users(file: str) -> bool:
     """Neither lazygrad nor Python's own library, through which it is called back (contextlib, functools)."""
     library = file.startswith(_LIBRARY) and "-packages" not in file[len(_LIBRARY) :]

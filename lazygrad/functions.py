@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lazygrad.tensor import Tensor
+from lazygrad.tensor.keywords import function_of as _function_of
+from lazygrad.tensor.keywords import refuse_out as _refuse_out
 
 # pointwise
 abs = Tensor.abs
@@ -65,6 +67,8 @@ gcd = Tensor.gcd
 heaviside = Tensor.heaviside
 hypot = Tensor.hypot
 i0 = Tensor.i0
+igamma = Tensor.igamma
+igammac = Tensor.igammac
 lcm = Tensor.lcm
 ldexp = Tensor.ldexp
 lerp = Tensor.lerp
@@ -186,7 +190,6 @@ renorm = Tensor.renorm
 sort = Tensor.sort
 topk = Tensor.topk
 trapezoid = Tensor.trapezoid
-trapz = Tensor.trapezoid
 unique = Tensor.unique
 unique_consecutive = Tensor.unique_consecutive
 
@@ -210,17 +213,22 @@ inner = Tensor.inner
 inverse = Tensor.inverse
 kron = Tensor.kron
 logdet = Tensor.logdet
+lu = Tensor.lu
+lu_solve = Tensor.lu_solve
 matmul = Tensor.matmul
 matrix_exp = Tensor.matrix_exp
 matrix_power = Tensor.matrix_power
 mm = Tensor.mm
+spmm = Tensor.mm  # no layout is sparse: torch's for dense matrices
 mv = Tensor.mv
+orgqr = Tensor.orgqr
 outer = Tensor.outer
 pinverse = Tensor.pinverse
 qr = Tensor.qr
 slogdet = Tensor.slogdet
 svd = Tensor.svd
 trace = Tensor.trace
+triangular_solve = Tensor.triangular_solve
 vdot = Tensor.vdot
 
 # shape
@@ -309,16 +317,28 @@ is_same_size = Tensor.is_same_size
 IN_PLACE = (
     "abs acos acosh addmv arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil clamp clamp_max "
     "clamp_min clip cos cosh deg2rad detach erf erfc exp exp2 expm1 fill fix floor frac gcd i0 index_put lcm ldexp log "
-    "log10 log1p log2 logit nan_to_num neg negative rad2deg reciprocal relu round rsqrt sigmoid sin sinc sinh sqrt "
-    "square tan tanh trunc xlogy zero "
+    "log10 log1p log2 logit nan_to_num neg negative rad2deg reciprocal relu resize_as round rsqrt sigmoid sin sinc "
+    "sinh sqrt square tan tanh trunc xlogy zero "
 )
 for _name in IN_PLACE.split():
     globals()[_name + "_"] = getattr(Tensor, _name + "_")
+
+# methods as functions: what is self to them has a name
+NUMBERS_TOO = (  # torch.add(2, x)
+    "add bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor div divide floor_divide mul "
+    "multiply remainder rsub sub subtract true_divide "
+)
+FIRST = {"cdist": "x1", "cumulative_trapezoid": "y", "trapezoid": "y"}  # for `input`
+for _name, _method in list(globals().items()):
+    if hasattr(Tensor, _name) and _method is getattr(Tensor, _name):
+        globals()[_name] = _function_of(_method, FIRST.get(_name, "input"), _name in NUMBERS_TOO.split())
+trapz = trapezoid
 
 
 # torch's twins of views that share no memory
 def _copying(name: str) -> Any:
     def function(input: Tensor, *args: Any, **kwargs: Any) -> Any:
+        _refuse_out(kwargs, name + "_copy")
         view = getattr(input, name)(*args, **kwargs)
         return tuple(v.clone() for v in view) if isinstance(view, tuple) else view.clone()
 

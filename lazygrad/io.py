@@ -302,9 +302,7 @@ def load(f: File, map_location: Any = None, *, weights_only: bool = True, **igno
     return {name: decoder.tensor(name, {}, False) for name in arrays}
 
 
-def save_file(
-    tensors: Mapping[str, Tensor], filename: File, metadata: Mapping[str, str] | None = None
-) -> None:
+def save_file(tensors: Mapping[str, Tensor], filename: File, metadata: Mapping[str, str] | None = None) -> None:
     """safetensors' own function: a flat dict of tensors."""
     flush([t.node for t in tensors.values()])
     _write(filename, {name: t.numpy(force=True) for name, t in tensors.items()}, metadata or {})

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from lazygrad.absent import eig, eigvals, ldl_factor, ldl_factor_ex, ldl_solve
 from lazygrad.dtype import DType
 from lazygrad.errors import LinAlgError, at_user_line
 from lazygrad.ir import build
@@ -15,6 +16,7 @@ from lazygrad.tensor import Tensor
 from lazygrad.tensor.arguments import axes_of, axis_of, integers
 from lazygrad.tensor.autocast import autocast_operands
 from lazygrad.tensor.core import wrap
+from lazygrad.tensor.decompositions import householder_product, lu, lu_factor, lu_factor_ex, lu_solve
 from lazygrad.tensor.factorizations import (
     cholesky_ex,
     eigh,
@@ -32,15 +34,16 @@ from lazygrad.tensor.factorizations import (
     svdvals,
     tolerance,
 )
+from lazygrad.tensor.keywords import function_of, public
 from lazygrad.tensor.reduce import vector_norm as _vector_norm
 from lazygrad.tensor.returns import LeastSquares
-from lazygrad.tensor.sequences import vander as _vander
+from lazygrad.tensor.sequences import rising_powers
 
-matmul = Tensor.matmul
-matrix_power = Tensor.matrix_power
-matrix_exp = Tensor.matrix_exp
-inv = Tensor.inverse
-det = Tensor.det
+matmul = function_of(Tensor.matmul)
+matrix_power = function_of(Tensor.matrix_power)
+matrix_exp = function_of(Tensor.matrix_exp)
+inv = function_of(Tensor.inverse, "A")
+det = function_of(Tensor.det, "A")
 
 
 # -- products -----------------------------------------------------------------------------------------
@@ -98,8 +101,8 @@ def _product(listed: list[Tensor], cut: dict[tuple[int, int], int], i: int, j: i
 
 
 def vander(x: Tensor, N: int | None = None) -> Tensor:
-    """The powers 0, 1, ... N - 1 of each element, one element a row."""
-    return _vander(x, N, increasing=True)
+    """(..., n, N): the powers 0, 1, ... N - 1 of each element, one element a row."""
+    return rising_powers(x, N)
 
 
 # -- norms --------------------------------------------------------------------------------------------
@@ -156,10 +159,7 @@ def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, 
         return matrix_norm(A, ord, dim if pair else (-2, -1), keepdim, dtype=dtype)
     if dim is None and A.ndim != 1:
         raise RuntimeError(
-            at_user_line(
-                "linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. "
-                f"Got {A.ndim}D."
-            )
+            at_user_line(f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.ndim}D.")
         )
     return vector_norm(A, ord, dim, keepdim, dtype=dtype)
 
@@ -231,9 +231,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     vector = B.ndim == A.ndim - 1 and B.shape == A.shape[:-1]
     right = B.unsqueeze(-1) if vector else B
     if right.ndim < 2 or right.shape[-2] != m:
-        raise RuntimeError(
-            at_user_line(f"linalg.lstsq: A of {m} rows doesn't fit B of shape {list(B.shape)}")
-        )
+        raise RuntimeError(at_user_line(f"linalg.lstsq: A of {m} rows doesn't fit B of shape {list(B.shape)}"))
     solution = wrap(build.dot(pinv(A, rcond).node, right.node))
     nothing = A.new_empty(0)
     residuals = nothing
@@ -284,11 +282,21 @@ __all__ = [
     "cross",
     "det",
     "diagonal",
+    "eig",
     "eigh",
+    "eigvals",
     "eigvalsh",
+    "householder_product",
     "inv",
     "inv_ex",
+    "ldl_factor",
+    "ldl_factor_ex",
+    "ldl_solve",
     "lstsq",
+    "lu",
+    "lu_factor",
+    "lu_factor_ex",
+    "lu_solve",
     "matmul",
     "matrix_exp",
     "matrix_norm",
@@ -310,3 +318,7 @@ __all__ = [
     "vecdot",
     "vector_norm",
 ]
+
+for _name in __all__:
+    if _name != "LinAlgError":
+        globals()[_name] = public(globals()[_name])

@@ -33,17 +33,28 @@ contiguous_format = memory_format("contiguous_format")
 preserve_format = memory_format("preserve_format")
 channels_last = memory_format("channels_last")
 channels_last_3d = memory_format("channels_last_3d")
+_CHANNELS_LAST = {channels_last: 4, channels_last_3d: 5}  # of tensors of so many dimensions
+
+
+def check_layout(wanted: Any, name: str) -> None:
+    """NotImplementedError for a storage that isn't dense."""
+    if wanted not in (None, strided):
+        raise NotImplementedError(at_user_line(f"{name}(layout={wanted!r}): every tensor is dense (strided)"))
 
 
 def check_memory_format(wanted: Any, name: str) -> None:
-    """NotImplementedError for an order of memory that lazygrad doesn't lay tensors out in."""
-    if wanted not in (None, contiguous_format, preserve_format):
-        raise NotImplementedError(
-            at_user_line(
-                f"{name}(memory_format={wanted!r}): every tensor is row-major, and kernels choose how they walk it; "
-                "leave memory_format out"
-            )
-        )
+    """TypeError for what is no memory_format. Any is a hint that is taken and not followed: results lie row-major, and
+    kernels choose how they walk them."""
+    if wanted is not None and not isinstance(wanted, memory_format):
+        raise TypeError(at_user_line(f"{name}(): argument 'memory_format' must be a memory_format, got {wanted!r:.60}"))
+
+
+def order_of_dims(wanted: memory_format | None, ndim: int) -> tuple[int, ...] | None:
+    """A tensor's dimensions from the outermost in memory to the innermost; None where the format is for tensors of
+    other dimensions."""
+    if wanted not in _CHANNELS_LAST:
+        return tuple(range(ndim))
+    return (0, *range(2, ndim), 1) if ndim == _CHANNELS_LAST[wanted] else None
 
 
 __all__ = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lazygrad.dtype import DType, bfloat16, bool_, float16, float32, float64
+from lazygrad.dtype import DType, bfloat16, bool_, float16, float32, float64, int64
 from lazygrad.errors import at_user_line
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.arguments import integers
@@ -27,7 +27,10 @@ class _Comparison:
 
     def __init__(self, rtol: float | None, atol: float | None, equal_nan: bool, checked: Sequence[str]) -> None:
         if (rtol is None) != (atol is None):
-            raise ValueError(at_user_line(f"rtol and atol must both be given or neither, got rtol={rtol}, atol={atol}"))
+            missing = "rtol" if rtol is None else "atol"
+            raise ValueError(
+                at_user_line(f"Both 'rtol' and 'atol' must be either specified or omitted, but got no {missing}.")
+            )
         self.given = None if rtol is None or atol is None else (rtol, atol)
         self.equal_nan = equal_nan
         self.checked = checked
@@ -51,14 +54,18 @@ class _Comparison:
             return self._numbers(actual, expected)
         if actual is None or expected is None:
             return None if actual is expected else ("", f"None mismatch: {actual!r:.60} is not {expected!r:.60}")
-        kinds = f"{type(actual).__name__} and {type(expected).__name__}"
-        raise TypeError(at_user_line(f"assert_close(): can't compare inputs of type {kinds}"))
+        raise TypeError(
+            at_user_line(f"No comparison pair was able to handle inputs of type {type(actual)} and {type(expected)}.")
+        )
 
     def _mappings(self, actual: Mapping[Any, Any], expected: Mapping[Any, Any]) -> tuple[str, str] | None:
         if actual.keys() != expected.keys():
-            missing = sorted(map(repr, expected.keys() - actual.keys()))
-            further = sorted(map(repr, actual.keys() - expected.keys()))
-            return "", f"The keys of the mappings do not match: missing {missing}, additional {further}"
+            missing = [k for k in expected if k not in actual]
+            further = [k for k in actual if k not in expected]
+            return "", (
+                "The keys of the mappings do not match:\n"
+                f"Missing keys in the actual mapping: {missing}\nAdditional keys in the actual mapping: {further}"
+            )
         return self._items((k, actual[k], expected[k]) for k in expected)
 
     def _sequences(self, actual: Sequence[Any], expected: Sequence[Any]) -> tuple[str, str] | None:
@@ -74,22 +81,18 @@ class _Comparison:
         return None
 
     def _numbers(self, actual: Any, expected: Any) -> tuple[str, str] | None:
-        kinds = [type(v).__name__ for v in (actual, expected)]
-        if kinds[0] != kinds[1] and "dtype" in self.checked:
-            return "", f"The (d)types do not match: {kinds[0]} != {kinds[1]}."
-        exact = isinstance(actual, (bool, int, np.integer)) and isinstance(expected, (bool, int, np.integer))
+        if type(actual) is not type(expected) and "dtype" in self.checked:
+            return "", f"The (d)types do not match: {type(actual)} != {type(expected)}."
+        if isinstance(actual, bool) and isinstance(expected, bool):
+            return None if actual is expected else ("", f"Booleans mismatch: {actual} is not {expected}")
+        exact = isinstance(actual, (int, np.integer)) and isinstance(expected, (int, np.integer))
         rtol, atol = self.given or ((0.0, 0.0) if exact else TOLERANCES[float64])
         if self.equal_nan and actual != actual and expected != expected:
             return None
-        difference = abs(actual - expected) if not isinstance(actual, bool) else float(actual != expected)
+        difference = abs(actual - expected)
         if actual == expected or (math.isfinite(difference) and difference <= atol + rtol * abs(expected)):
             return None
-        relative = difference / abs(expected) if expected else math.inf
-        return "", (
-            f"Scalars are not close!\n\nExpected {expected} but got {actual}.\n"
-            f"Absolute difference: {difference} (up to {atol} allowed)\n"
-            f"Relative difference: {relative} (up to {rtol} allowed)"
-        )
+        return "", _scalars(actual, expected, rtol, atol)
 
     def _tensors(self, actual: Tensor, expected: Tensor) -> tuple[str, str] | None:
         for name in ("shape", *self.checked):
@@ -104,25 +107,46 @@ class _Comparison:
         close = a.eq(e) if exact else a.isclose(e, rtol, atol, self.equal_nan)
         if bool(close.all()):
             return None
-        return "", _described(a, e, close.numpy(), rtol, atol, "equal" if rtol == atol == 0 else "close")
+        if not a.ndim:
+            return "", _scalars(a.item(), e.item(), rtol, atol)
+        return "", _described(a, e, close.numpy(), rtol, atol)
 
 
-def _described(actual: Tensor, expected: Tensor, close: Any, rtol: float, atol: float, word: str) -> str:
-    """How many elements differ, and where most."""
-    a, e = (t.to(float64).numpy() for t in (actual, expected))
+def _scalars(actual: Any, expected: Any, rtol: float, atol: float) -> str:
+    difference = abs(actual - expected)
+    relative = difference / abs(expected) if expected else math.inf
+    return (
+        f"Scalars are not {_word(rtol, atol)}!\n\nExpected {expected} but got {actual}.\n"
+        f"Absolute difference: {difference}{_allowed(atol, rtol, atol)}\n"
+        f"Relative difference: {relative}{_allowed(rtol, rtol, atol)}"
+    )
+
+
+def _word(rtol: float, atol: float) -> str:
+    return "equal" if rtol == atol == 0 else "close"
+
+
+def _allowed(tolerance: float, rtol: float, atol: float) -> str:
+    return "" if rtol == atol == 0 else f" (up to {tolerance} allowed)"
+
+
+def _described(actual: Tensor, expected: Tensor, close: Any, rtol: float, atol: float) -> str:
+    """How many elements differ, and where most. Whole numbers differ by whole numbers."""
+    work = actual.dtype.compute if actual.dtype.is_floating_point else int64
+    a, e = (t.to(work).numpy() for t in (actual, expected))
     wrong = ~close
     with np.errstate(all="ignore"):
-        difference = np.where(wrong, np.abs(a - e), 0.0)
-        relative = np.where(wrong, difference / np.abs(e), 0.0)
+        difference = np.where(wrong, np.abs(a - e), 0)
+        relative = np.where(wrong, np.divide(difference, np.abs(e), dtype=np.float32 if work is int64 else None), 0.0)
     lines = [
-        f"Tensor-likes are not {word}!",
+        f"Tensor-likes are not {_word(rtol, atol)}!",
         "",
         f"Mismatched elements: {wrong.sum()} / {wrong.size} ({wrong.mean():.1%})",
     ]
-    for name, values, allowed in (("absolute", difference, atol), ("relative", relative, rtol)):
+    for name, values, tolerance in (("absolute", difference, atol), ("relative", relative, rtol)):
         place = np.unravel_index(np.argmax(np.where(np.isnan(values), np.inf, values)), values.shape)
-        at = f" at index {tuple(int(i) for i in place)}" if values.ndim else ""
-        lines.append(f"Greatest {name} difference: {values[place]}{at} (up to {allowed} allowed)")
+        at = f" at index {tuple(int(i) for i in place)}"
+        lines.append(f"Greatest {name} difference: {values[place].item()}{at}{_allowed(tolerance, rtol, atol)}")
     return "\n".join(lines)
 
 

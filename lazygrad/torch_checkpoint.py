@@ -76,9 +76,7 @@ def read_torch_checkpoint(
             raise ValueError("load(): a zip file without data.pkl: not a torch checkpoint")
         if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != b"little":
             raise ValueError("load(): a big-endian torch checkpoint")
-        reader = _Unpickler(
-            io.BytesIO(archive.read(f"{root}data.pkl")), archive, root, to_tensor, to_parameter
-        )
+        reader = _Unpickler(io.BytesIO(archive.read(f"{root}data.pkl")), archive, root, to_tensor, to_parameter)
         return reader.load()
 
 
@@ -117,12 +115,7 @@ class _Unpickler(pickle.Unpickler):
         return found
 
     def persistent_load(self, pid: Any) -> Array:
-        if (
-            not isinstance(pid, tuple)
-            or len(pid) != 5
-            or pid[0] != "storage"
-            or not isinstance(pid[1], StorageKind)
-        ):
+        if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] != "storage" or not isinstance(pid[1], StorageKind):
             raise pickle.UnpicklingError(f"load(): unexpected reference {pid!r}")
         key = str(pid[2])
         if key not in self._storages:

@@ -7,6 +7,7 @@ flow, and how the graph of each result is planned for an H200. `python -m tests.
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -78,26 +79,36 @@ Named = list[tuple[str, dict[str, Any]]]
 
 
 def public_functions() -> dict[CodeType, Named]:
-    """For the code of every public function its names, each with the variables that its function closes over:
+    """For the code of every public function the name of its row, each with the variables that it closes over:
     functions that one factory made share their code."""
+    public = [
+        (prefix + name, getattr(place, name))
+        for prefix, place, theirs in PLACES
+        for name in dir(place)
+        if hasattr(getattr(place, name), "__code__") and not name.startswith("_") and hasattr(theirs, name)
+    ]
+    names: dict[Any, list[str]] = {}
+    for name, function in public:
+        names.setdefault(inspect.unwrap(function), []).append(name)
     found: dict[CodeType, Named] = {}
-    for prefix, place, theirs in PLACES:
-        for name in dir(place):
-            function = getattr(place, name)
-            code = getattr(function, "__code__", None)
-            if code is None or name.startswith("_") or not hasattr(theirs, name):
-                continue
-            cells = [cell.cell_contents for cell in function.__closure__ or ()]
-            found.setdefault(code, []).append((prefix + name, dict(zip(code.co_freevars, cells, strict=True))))
+    for _, function in public:
+        code, own = function.__code__, inspect.unwrap(function)
+        cells = [cell.cell_contents for cell in function.__closure__ or ()]
+        held = dict(zip(code.co_freevars, cells, strict=True))
+        found.setdefault(code, []).append((row_name(own.__name__, names[own]), held))
     return found
 
 
+def row_name(own: str, names: list[str]) -> str:
+    """Of a function's names the one it was written under, before second names."""
+    return next((n for n in names if n.rpartition(".")[2] == own), names[0])
+
+
 def name_of(frame: FrameType) -> str:
-    """The public name of the function that a frame runs: the one it was written under, before second names."""
+    """The name of the public function that a frame runs."""
     inside = frame.f_locals
-    fitting = [n for n, held in PUBLIC.get(frame.f_code, ()) if all(inside.get(k) is v for k, v in held.items())]
-    own = (n for n in fitting if n.rpartition(".")[2] == frame.f_code.co_name)
-    return next(own, fitting[0] if fitting else "")
+    fitting = (n for n, held in PUBLIC.get(frame.f_code, ()) if all(inside.get(k) is v for k, v in held.items()))
+    return next(fitting, "")
 
 
 PUBLIC = public_functions()
@@ -115,7 +126,8 @@ def calls_of(each: Case, dtype: str) -> list[Call]:
 
     def watch(frame: FrameType, event: str, argument: Any) -> None:
         if event == "call" and not active and (name := name_of(frame)):
-            arguments = [v for v in support._flat(list(frame.f_locals.values())) if isinstance(v, lg.Tensor)]
+            given = [*frame.f_locals.values(), *frame.f_locals.get("kwargs", {}).values()]
+            arguments = [v for v in support._flat(given) if isinstance(v, lg.Tensor)]
             bases = {t._cell.read() for t in arguments if t._cell.node.computed is None}
             active.append(Call(name, frame, frozenset(nodes_of(arguments)) | bases))
         elif event == "call" and active and frame.f_code in REALIZING:
@@ -218,13 +230,10 @@ def ways_of_ops(found: dict[str, Row]) -> dict[Op, set[str]]:
 
 
 def without_cases(found: dict[str, Row]) -> list[str]:
-    """The functions that have no row under any of their names, but for in-place twins and what lazygrad refuses."""
-    names: dict[tuple[Any, ...], list[str]] = {}
-    for code, named in PUBLIC.items():
-        for name, held in named:
-            if not name.endswith("_") and Path(code.co_filename).name != "absent.py":
-                names.setdefault((code, *map(id, held.values())), []).append(name)
-    return sorted(f"`{group[0]}`" for group in names.values() if not any(n in found for n in group))
+    """The functions that have no row, but for in-place twins and what lazygrad refuses."""
+    offered = {c: named for c, named in PUBLIC.items() if Path(c.co_filename).name != "absent.py"}
+    names = {name for named in offered.values() for name, _ in named if not name.endswith("_")}
+    return sorted(f"`{name}`" for name in names - found.keys())
 
 
 # -- text -----------------------------------------------------------------------------------------------------

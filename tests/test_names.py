@@ -391,9 +391,12 @@ ABSENT = {
     "complex": lambda T: T.complex(T.ones(1), T.ones(1)),
     "sparse": lambda T: T.sparse_coo_tensor(T.zeros(1, 1), T.ones(1), (1,)),
     "to_sparse": lambda T: T.ones(2).to_sparse(),
-    "channels_last": lambda T: T.ones(1, 2, 3, 4).to(memory_format=T.channels_last),
-    "contiguous channels_last": lambda T: T.ones(1, 2, 3, 4).contiguous(memory_format=T.channels_last),
-    "resize_": lambda T: T.ones(2).resize_(3),
+    "sparse layout": lambda T: T.ones(2, layout=T.layout("sparse_coo")),
+    "names": lambda T: T.ones(2, names=("n",)),
+    "eig": lambda T: T.linalg.eig(T.ones(2, 2)),
+    "eigvals": lambda T: T.linalg.eigvals(T.ones(2, 2)),
+    "ldl_factor": lambda T: T.linalg.ldl_factor(T.ones(2, 2)),
+    "geqrf": lambda T: T.geqrf(T.ones(2, 2)),
     "storage": lambda T: T.ones(2).untyped_storage(),
 }
 
@@ -413,11 +416,24 @@ def test_missing_attributes_say_why():
         _ = lg.nonsense
 
 
-def test_out_is_refused():
-    x = lg.ones(2)
-    for call in (lambda: lg.add(x, x, out=x), lambda: lg.cat([x, x], out=x), lambda: lg.matmul(x, x, out=x)):
-        with pytest.raises(TypeError, match="out"):
-            call()
+OUT = {
+    "method": lambda T, out: T.add(T.ones(2), 1, out=out),
+    "factory": lambda T, out: T.zeros(2, out=out),
+    "function": lambda T, out: T.cat([T.ones(2)], out=out),
+    "where": lambda T, out: T.where(T.ones(2) > 0, T.ones(2), T.zeros(2), out=out),
+    "linalg": lambda T, out: T.linalg.inv(T.eye(2), out=out),
+    "linalg-function": lambda T, out: T.linalg.solve(T.eye(2), T.ones(2), out=out),
+    "special": lambda T, out: T.special.entr(T.ones(2), out=out),
+    "copy": lambda T, out: T.squeeze_copy(T.ones(2), out=out),
+}
+
+
+@pytest.mark.parametrize("name", OUT)
+def test_out_is_refused(name):
+    for T in (torch, lg):
+        assert isinstance(OUT[name](T, None), T.Tensor)
+    with pytest.raises(NotImplementedError, match=r"assign instead.*test_names\.py:"):
+        OUT[name](lg, lg.ones(2))
 
 
 def test_layouts_and_formats():
@@ -425,6 +441,20 @@ def test_layouts_and_formats():
     assert x.layout is lg.strided and isinstance(x.layout, lg.layout)
     assert x.contiguous(memory_format=lg.contiguous_format) is x
     assert x.to(memory_format=lg.preserve_format).tolist() == x.tolist()
+    image = lg.ones(2, 3, 4, 5)
+    assert image.to(memory_format=lg.channels_last) is image.contiguous(memory_format=lg.channels_last) is image
+    with pytest.raises(TypeError, match="memory_format"):
+        image.to(memory_format="channels_last")
+
+
+def test_is_contiguous():
+    for T in (torch, lg):
+        image = T.ones(2, 3, 4, 5)
+        assert image.is_contiguous() and not image.is_contiguous(memory_format=T.channels_last)
+        last = T.ones(2, 4, 5, 3).permute(0, 3, 1, 2)
+        assert last.is_contiguous(memory_format=T.channels_last) and not last.is_contiguous()
+        assert not T.ones(2, 3).is_contiguous(memory_format=T.channels_last)
+        assert T.ones(2, 4, 5, 6, 3).movedim(-1, 1).is_contiguous(memory_format=T.channels_last_3d)
 
 
 def test_grad_fn():

@@ -18,7 +18,7 @@ import pytest
 
 import lazygrad as lg
 from lazygrad import engine, nn
-from lazygrad.ir.node import live_nodes
+from lazygrad.ir.node import live_nodes, toposort, uncomputed
 from lazygrad.ir.op import Kind
 from lazygrad.nn import functional as F
 from lazygrad.runtime.buffer import live_buffers
@@ -363,3 +363,34 @@ def test_nothing_compiles_after_the_second_step(monkeypatch: pytest.MonkeyPatch)
     assert compiled and max(compiled) <= 2, f"plans were compiled in steps {compiled}"
 
 
+@pytest.mark.parametrize("start", [lambda: lg.tensor(np.linspace(0, 1, 5)), lambda: lg.linspace(0, 1, 5)], ids=["data", "constant"])
+def test_a_number_read_in_every_round_plans_no_round_again(monkeypatch: pytest.MonkeyPatch, start: Any) -> None:
+    """x = f(x) with f cheap: what the last rounds computed is kept in time, and plans repeat."""
+    sizes: list[int] = []  # nodes of each plan that was compiled
+    original = engine.compile_plan
+
+    def compile_plan(roots: Any, *rest: Any) -> Plan:
+        sizes.append(len(toposort(roots)))
+        return original(roots, *rest)
+
+    monkeypatch.setattr(engine, "compile_plan", compile_plan)
+    x, expected = start(), np.linspace(0, 1, 5)
+    for _ in range(100):
+        x = x * 0.5 + x.sin()
+        expected = expected * 0.5 + np.sin(expected)
+        assert x.sum().item() == pytest.approx(expected.sum())
+    assert len(sizes) < 40 and max(sizes) < 120, sizes
+
+
+def test_selecting_again_and_again_plans_little() -> None:
+    """Non-maximum suppression in small: a mask cuts down what is left, one number of it is read."""
+    left, seen = lg.tensor(np.arange(60)), []
+    while left.numel():
+        seen.append(left[0].item())
+        left = left[1:][left[1:] % (len(seen) + 1) != 0]
+        assert len(uncomputed([left.node])) < 80
+    reference, expected = list(range(60)), []
+    while reference:
+        expected.append(reference[0])
+        reference = [r for r in reference[1:] if r % (len(expected) + 1)]
+    assert seen == expected

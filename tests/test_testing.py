@@ -81,6 +81,35 @@ def test_the_message_counts_and_locates_what_differs():
     assert "(1, 2)" in messages[1]
 
 
+MESSAGES = {
+    "values": (lambda T: (T.ones(2, 2), T.ones(2, 2) * 3), {}),
+    "exact": (lambda T: (T.tensor([1.0, 2.0]), T.tensor([1.0, 4.0])), {"rtol": 0, "atol": 0}),
+    "whole numbers": (lambda T: (T.tensor([3, 4]), T.tensor([3, 6])), {}),
+    "whole numbers apart": (lambda T: (T.tensor([3]), T.tensor([4])), {"rtol": 0.0, "atol": 0.5}),
+    "bools": (lambda T: (T.tensor([True]), T.tensor([False])), {}),
+    "halves": (lambda T: (T.ones(2).bfloat16(), T.zeros(2).bfloat16()), {}),
+    "0-d": (lambda T: (T.tensor(1.0), T.tensor(2.0)), {}),
+    "numbers": (lambda T: (1.0, 2.0), {}),
+    "whole": (lambda T: (1, 2), {}),
+    "bool": (lambda T: (True, False), {}),
+    "kinds": (lambda T: (1, 1.0), {}),
+    "keys": (lambda T: ({"a": 1}, {"b": 1}), {}),
+    "lengths": (lambda T: ([1], [1, 2]), {}),
+    "item": (lambda T: ({"a": [T.ones(2)]}, {"a": [T.zeros(2)]}), {}),
+    "shape": (lambda T: (T.ones(2), T.ones(3)), {}),
+    "tolerance": (lambda T: (1.0, 1.0), {"atol": 1.0}),
+    "words": (lambda T: ("a", "b"), {}),
+    "none": (lambda T: (None, 1), {}),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_messages_are_torchs(name):
+    pair, options = MESSAGES[name]
+    want, got = (str(outcome(T, pair, options)).replace("lazygrad.", "torch.") for T in (torch, lg))
+    assert got.rpartition(" (at ")[0] == want
+
+
 def test_one_tolerance_alone_is_refused():
     for T in (torch, lg):
         with pytest.raises(ValueError):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lazygrad.autograd.mapped import by_rule
 from lazygrad.device import Device
 from lazygrad.dtype import DType
 from lazygrad.errors import at_user_line
@@ -20,7 +21,7 @@ from lazygrad.ir import build
 from lazygrad.ir.custom import custom
 from lazygrad.ir.node import Node
 from lazygrad.shape import Shape
-from lazygrad.tensor.core import TensorBase, grad_mode, is_grad_enabled, wrap
+from lazygrad.tensor.core import TensorBase, grad_mode, is_grad_enabled, tensor_class, wrap
 from lazygrad.tensor.custom import TensorCall
 
 if TYPE_CHECKING:
@@ -110,9 +111,10 @@ class _FunctionCall(TensorCall):
         return f"{self._function.__name__}Backward"
 
     def _tensor(self, saved: Node | _SavedOutput | None, inputs: Sequence[Node]) -> Tensor | None:
+        """With its history, whatever the grad mode: backward() may switch it on and differentiate."""
         if isinstance(saved, _SavedOutput):
             saved = custom(self, saved.index, saved.value, inputs)
-        return None if saved is None else wrap(saved)
+        return None if saved is None else tensor_class()(saved)
 
     def backward(self, inputs: Sequence[Node], grads: dict[int, Tensor]) -> list[Any]:
         ctx = self._ctx
@@ -191,6 +193,24 @@ class Function:
         """Whether forward() takes ctx itself."""
         return cls.setup_context is Function.setup_context
 
+    generate_vmap_rule = False
+    """Accepted: inside vmap forward() and backward() are batched op by op, unless there is a vmap()."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
+        """(output, out_dims) for a batch of examples in dimension 0 of the arguments whose in_dims is 0.
+
+        Written where forward() asks for values (with NumPy, say) and so can't be batched op by op.
+        """
+        raise NotImplementedError("vmap is not implemented.")
+
+    @classmethod
+    def _value(cls, args: tuple[Any, ...]) -> Any:
+        if cls.vmap is Function.vmap:
+            return cls.forward(*args)
+        found = by_rule(cls, args)
+        return cls.forward(*args) if found is None else found
+
     @classmethod
     def _in_order(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """The arguments by position, as backward() returns their gradients. TypeError where they don't fit, and for
@@ -214,7 +234,7 @@ class Function:
             if cls._with_context():
                 output = cls.forward(ctx, *args)
             else:
-                output = cls.forward(*args)
+                output = cls._value(args)
                 cls.setup_context(ctx, args, output)
         outputs = output if isinstance(output, tuple) else (output,)
         _check_dirty(ctx, tensors, outputs)

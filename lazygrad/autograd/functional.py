@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lazygrad.errors import at_user_line
-from lazygrad.func.recording import Recording, for_unit_vectors
+from lazygrad.func.jacobians import by_columns, by_rows, with_zeros
+from lazygrad.func.recording import Recording
 from lazygrad.ir import build
 from lazygrad.ir.node import Node
 from lazygrad.tensor.core import TensorBase, grad_mode
@@ -102,35 +103,13 @@ def jacobian(
     if strategy not in ("reverse-mode", "forward-mode"):
         raise ValueError(at_user_line(f'strategy must be "reverse-mode" or "forward-mode", got {strategy!r}'))
     call = _Call(func, inputs, create_graph, strict)
-    rows = _pushed(call) if strategy == "forward-mode" else _pulled(call)
-    blocks = [[call.tensors([block])[0] for block in row] for row in rows]
-    found = tuple(tuple(row) if call.many_inputs else row[0] for row in blocks)
+    forward = strategy == "forward-mode"
+    blocks = by_columns(call.recording, call.outputs) if forward else by_rows(call.recording, call.outputs)
+    for row in blocks:
+        call.checked(row, INDEPENDENT)
+    rows = [call.tensors(row) for row in with_zeros(blocks, call.outputs, call.leaves)]
+    found = tuple(tuple(row) if call.many_inputs else row[0] for row in rows)
     return found if call.many_outputs else found[0]
-
-
-def _pulled(call: _Call) -> list[list[Node]]:
-    rows = []
-    for output in call.outputs:
-        found = for_unit_vectors(output, lambda unit: call.recording.pull([output], [unit]))  # noqa: B023
-        pairs = zip(call.checked(found, INDEPENDENT), call.leaves, strict=True)
-        rows.append([_block(f, output, leaf) for f, leaf in pairs])
-    return rows
-
-
-def _pushed(call: _Call) -> list[list[Node]]:
-    columns = []
-    for i, leaf in enumerate(call.leaves):
-        before, after = [None] * i, [None] * (len(call.leaves) - i - 1)
-        found = for_unit_vectors(leaf, lambda unit: call.recording.push(call.outputs, [*before, unit, *after]))  # noqa: B023
-        turned = [None if f is None else build.permute(f, (*range(1, f.ndim), 0)) for f in found]
-        pairs = zip(call.checked(turned, INDEPENDENT), call.outputs, strict=True)
-        columns.append([_block(t, o, leaf) for t, o in pairs])
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def _block(found: Node | None, output: Node, leaf: Node) -> Node:
-    shape = (*output.shape, *leaf.shape)
-    return build.const(0, leaf.dtype, leaf.device, shape) if found is None else build.reshape(found, shape)
 
 
 def hessian(

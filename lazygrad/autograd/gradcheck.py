@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lazygrad.errors import at_user_line
-from lazygrad.func.recording import unit_vectors
+from lazygrad.func.jacobians import unit_vectors
 from lazygrad.func.transforms import jvp
 from lazygrad.tensor import tree
 from lazygrad.tensor.autograd import grad

@@ -70,11 +70,17 @@ def _closed(
     pointers = {node: pointer.name for node, pointer in zip(arguments, program.pointers, strict=True)}
     names = Names({*pointers.values(), TICKET})
     others = [(n, p) for n, p in zip(needed, last.pointers, strict=True) if n not in pointers]
-    more = [(node, replace(pointer, name=names.fresh(pointer.name))) for node, pointer in others]
+    more = [(node, replace(pointer, name=names.fresh(*_parted(pointer.name)))) for node, pointer in others]
     pointers |= {node: pointer.name for node, pointer in more}
     closing = Closing(last, tuple(pointers[n] for n in needed))
     joint = replace(program, pointers=[*program.pointers, *(p for _, p in more)], closing=closing)
     return joint, (*arguments, *(n for n, _ in more))
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """The stem and the ending of a pointer's name. No value's name has such an ending."""
+    place = name.rindex("_")
+    return name[:place], name[place:]
 
 
 def pointwise_program(group: Group) -> tuple[Program, tuple[Node, ...]]:
@@ -110,10 +116,10 @@ class _Builder:
         names = Names(set(self.taken))
         for node in group.inputs:
             stem_ = f"in{len(self.pointers)}" if node.op is ops.BUFFER else stem(node)
-            self.pointer_of[node] = names.fresh(f"{stem_}_ptr")
+            self.pointer_of[node] = names.fresh(stem_, "_ptr")
             self.pointers.append(Pointer(self.pointer_of[node], node.dtype))
         for node in group.stored:
-            self.output_of[node] = names.fresh(f"{stem(node)}_out")
+            self.output_of[node] = names.fresh(stem(node), "_out")
             self.pointers.append(Pointer(self.output_of[node], node.dtype, written=True))
         self.arguments = (*group.inputs, *group.stored)
         self.wide = any(n.numel >= INT32_ELEMENTS for n in self.arguments) or group.size >= INT32_ELEMENTS

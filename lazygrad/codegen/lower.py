@@ -41,22 +41,20 @@ RESERVED = {
 
 
 class Names:
-    """Fresh, readable names: exp, exp_1, exp_2 ..."""
+    """Fresh, readable names: exp, exp_1, exp_2 ... With an ending: exp_ptr, exp_1_ptr ..."""
 
     def __init__(self, taken: set[str]) -> None:
-        self._count: dict[str, int] = dict.fromkeys(taken, 1)
+        self._taken = set(taken)
+        self._given: dict[tuple[str, str], int] = {}
 
-    def fresh(self, stem: str) -> str:
-        if stem in RESERVED or keyword.iskeyword(stem):
+    def fresh(self, stem: str, ending: str = "") -> str:
+        if not ending and (stem in RESERVED or keyword.iskeyword(stem)):
             stem += "_"
-        seen = self._count.get(stem, 0)
-        self._count[stem] = seen + 1
-        if not seen:
-            return stem
-        name = f"{stem}_{seen}"
-        if name in self._count:
-            return self.fresh(name)
-        self._count[name] = 1
+        number = self._given.get((stem, ending), 0)
+        while (name := f"{stem}_{number}{ending}" if number else stem + ending) in self._taken:
+            number += 1
+        self._given[stem, ending] = number + 1
+        self._taken.add(name)
         return name
 
 
@@ -129,7 +127,7 @@ class Lowering:
         key = (node, index, mask)
         found = self._memo.get(key)
         if found is None:
-            given = self.given(node, index)
+            given = self.given(node, tuple([ix.released(at) for at in index]))
             found = given if given is not None else self._evaluate(node, index, mask)
             self._memo[key] = found
             loop = self.loop_of(found.lanes)

@@ -72,9 +72,9 @@ class _Product:
         self.pointer_of: dict[Node, str] = {}
         inputs: list[Node] = []
         for node in self.epilogue_inputs():
-            self.pointer_of[node] = names.fresh(f"{stem(node) if node.src else 'input'}_ptr")
+            self.pointer_of[node] = names.fresh(stem(node) if node.src else "input", "_ptr")
             inputs.append(node)
-        self.output_of = {n: names.fresh(f"{stem(n)}_out") for n in group.stored}
+        self.output_of = {n: names.fresh(stem(n), "_out") for n in group.stored}
         self.further = tuple(
             [Pointer(self.pointer_of[n], n.dtype) for n in inputs]
             + [Pointer(self.output_of[n], n.dtype, written=True) for n in group.stored]

@@ -216,7 +216,7 @@ class Program:
 
 def verify(program: Program) -> None:
     """AssertionError for a value used before it is made or made twice, or an output never stored."""
-    made: set[str] = set()
+    made: set[str] = {pointer.name for pointer in program.pointers}
     stored: set[str] = set()
     if program.closing is not None:
         assert program.closing.program.programs == 1, f"{program.name}: what one program closes with takes several"

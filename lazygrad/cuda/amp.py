@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from lazygrad import amp
 from lazygrad.dtype import DType, float16
 from lazygrad.tensor import autocast as autocast_of_device
@@ -28,4 +30,7 @@ class GradScaler(amp.GradScaler):
         super().__init__("cuda", init_scale, growth_factor, backoff_factor, growth_interval, enabled)
 
 
-__all__ = ["GradScaler", "autocast"]
+custom_fwd = functools.partial(amp.custom_fwd, device_type="cuda")
+custom_bwd = functools.partial(amp.custom_bwd, device_type="cuda")
+
+__all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd"]

@@ -117,7 +117,10 @@ class ChainDataset(IterableDataset[Any]):
         self.datasets = list(datasets)
 
     def __iter__(self) -> Iterator[Any]:
-        return itertools.chain.from_iterable(self.datasets)
+        for dataset in self.datasets:
+            if not isinstance(dataset, IterableDataset):
+                raise AssertionError("ChainDataset only supports IterableDataset")
+            yield from dataset
 
     def __len__(self) -> int:
         return sum(len(d) for d in self.datasets)
@@ -131,18 +134,14 @@ class Subset(Dataset[T]):
         self.indices = indices
 
     def __getitem__(self, index: Any) -> T:
-        found: T = self.dataset[
-            [self.indices[i] for i in index] if isinstance(index, list) else self.indices[index]
-        ]
+        found: T = self.dataset[[self.indices[i] for i in index] if isinstance(index, list) else self.indices[index]]
         return found
 
     def __len__(self) -> int:
         return len(self.indices)
 
 
-def random_split(
-    dataset: Any, lengths: Sequence[int | float], generator: Generator | None = None
-) -> list[Subset[Any]]:
+def random_split(dataset: Any, lengths: Sequence[int | float], generator: Generator | None = None) -> list[Subset[Any]]:
     """Subsets of these lengths, or of these shares if they add up to 1, drawn at random without overlap."""
     total = len(dataset)
     sizes = [int(n) for n in lengths]
@@ -170,9 +169,7 @@ class TokenDataset(Dataset[tuple[Tensor, Tensor]]):
         self.length = length
         self.stride = length if stride is None else stride
         if len(self.tokens) <= length:
-            raise ValueError(
-                f"{path} holds {len(self.tokens)} tokens: too few for a piece of {length} and its target"
-            )
+            raise ValueError(f"{path} holds {len(self.tokens)} tokens: too few for a piece of {length} and its target")
 
     def __len__(self) -> int:
         return (len(self.tokens) - 1 - self.length) // self.stride + 1

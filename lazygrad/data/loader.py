@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import multiprocessing
+import multiprocessing.context
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -89,13 +91,14 @@ class DataLoader:
         in_order: bool = True,
     ) -> None:
         if num_workers < 0:
-            raise ValueError(
-                "num_workers option should be non-negative; use num_workers=0 to disable multiprocessing."
-            )
+            raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")
         if timeout < 0:
             raise ValueError("timeout option should be non-negative")
         if num_workers == 0 and prefetch_factor is not None:
             raise ValueError("prefetch_factor option could only be specified in multiprocessing.")
+        if prefetch_factor is not None and prefetch_factor < 0:
+            raise ValueError("prefetch_factor option should be non-negative")
+        _check_context(multiprocessing_context, num_workers)
         if persistent_workers and num_workers == 0:
             raise ValueError("persistent_workers option needs num_workers > 0")
         self.dataset = dataset
@@ -119,22 +122,18 @@ class DataLoader:
     ) -> None:
         if self._stream and (shuffle or sampler is not None or batch_sampler is not None):
             raise ValueError(
-                "DataLoader with IterableDataset: expected unspecified shuffle, sampler and "
-                "batch_sampler options"
+                "DataLoader with IterableDataset: expected unspecified shuffle, sampler and batch_sampler options"
             )
         if sampler is not None and shuffle:
             raise ValueError("sampler option is mutually exclusive with shuffle")
         if batch_sampler is not None:
             if batch_size != 1 or shuffle or sampler is not None or drop_last:
                 raise ValueError(
-                    "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and "
-                    "drop_last"
+                    "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last"
                 )
             batch_size, drop_last = None, False
         elif batch_size is None and drop_last:
-            raise ValueError(
-                "batch_size=None option disables auto-batching and is mutually exclusive with drop_last"
-            )
+            raise ValueError("batch_size=None option disables auto-batching and is mutually exclusive with drop_last")
         if sampler is None and not self._stream:
             if shuffle:
                 sampler = RandomSampler(self.dataset, generator=self.generator)
@@ -159,9 +158,8 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Any]:
         make = _MakeFetch(self._stream, self.collate_fn, self.drop_last)
-        if self.num_workers == 0:
-            return self._here(make(self.dataset))
-        return self._elsewhere(make)
+        seed = fresh_seed(self.generator)  # drawn in either case, so that the order doesn't depend on who fetches
+        return self._here(make(self.dataset)) if self.num_workers == 0 else self._elsewhere(make, seed)
 
     def _here(self, fetch: Callable[[Any], Any]) -> Iterator[Any]:
         for task in self._tasks():
@@ -171,7 +169,7 @@ class DataLoader:
                 return
             yield batch
 
-    def _elsewhere(self, make: _MakeFetch) -> Iterator[Any]:
+    def _elsewhere(self, make: _MakeFetch, seed: int) -> Iterator[Any]:
         # a stream begins anew only in a new process
         workers = self._workers if self.persistent_workers and not self._stream else None
         if workers is None:
@@ -179,7 +177,7 @@ class DataLoader:
                 self.dataset,
                 make,
                 self.num_workers,
-                fresh_seed(self.generator),
+                seed,
                 self.worker_init_fn,
                 self.timeout,
                 self.prefetch_factor or 2,
@@ -204,6 +202,21 @@ class DataLoader:
             return length // self.batch_size if self.drop_last else math.ceil(length / self.batch_size)
         order: Any = self.sampler if self.batch_sampler is None else self.batch_sampler
         return len(order)
+
+
+def _check_context(context: Any, workers: int) -> None:
+    """ValueError for a way to start processes that there isn't, or without processes to start; TypeError for what
+    isn't one."""
+    if context is None:
+        return
+    if workers == 0:
+        raise ValueError("multiprocessing_context can only be used with multi-process loading (num_workers > 0)")
+    if isinstance(context, str):
+        known = multiprocessing.get_all_start_methods()
+        if context not in known:
+            raise ValueError(f"multiprocessing_context should be one of {known}, but got {context!r}")
+    elif not isinstance(context, multiprocessing.context.BaseContext):
+        raise TypeError(f"multiprocessing_context should be a start method or a context, but got {context!r}")
 
 
 def prefetch(batches: Iterable[Any], device: Any, ahead: int = 2) -> Iterator[Any]:

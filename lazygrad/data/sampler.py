@@ -11,6 +11,7 @@ import numpy as np
 
 from lazygrad import processes
 from lazygrad.data.seed import host_generator
+from lazygrad.tensor import Tensor
 from lazygrad.tensor.random import Generator
 
 T = TypeVar("T", covariant=True)
@@ -47,13 +48,15 @@ class RandomSampler(Sampler[int]):
         generator: Generator | None = None,
     ) -> None:
         if num_samples is not None and (not isinstance(num_samples, int) or num_samples <= 0):
-            raise ValueError(
-                f"num_samples should be a positive integer value, but got num_samples={num_samples}"
-            )
+            raise ValueError(f"num_samples should be a positive integer value, but got num_samples={num_samples}")
+        if not isinstance(replacement, bool):
+            raise TypeError(f"replacement should be a boolean value, but got replacement={replacement}")
         self.data_source = data_source
         self.replacement = replacement
         self._num_samples = num_samples
         self.generator = generator
+        if self.num_samples <= 0:
+            raise ValueError(f"num_samples should be a positive integer value, but got num_samples={self.num_samples}")
 
     @property
     def num_samples(self) -> int:
@@ -100,21 +103,23 @@ class WeightedRandomSampler(Sampler[int]):
         generator: Generator | None = None,
     ) -> None:
         if not isinstance(num_samples, int) or num_samples <= 0:
-            raise ValueError(
-                f"num_samples should be a positive integer value, but got num_samples={num_samples}"
-            )
-        self.weights = np.asarray([float(w) for w in weights])
+            raise ValueError(f"num_samples should be a positive integer value, but got num_samples={num_samples}")
+        if not isinstance(replacement, bool):
+            raise ValueError(f"replacement should be a boolean value, but got replacement={replacement}")
+        rows = weights.tolist() if isinstance(weights, Tensor) else weights
+        self.weights = np.asarray(rows, np.float64)
         if self.weights.ndim != 1:
-            raise ValueError("weights should be a 1d sequence")
+            raise ValueError(f"weights should be a 1d sequence but given weights have shape {self.weights.shape}")
         self.num_samples = num_samples
         self.replacement = replacement
         self.generator = generator
 
     def __iter__(self) -> Iterator[int]:
         p = self.weights / self.weights.sum()
-        yield from (
-            host_generator(self.generator).choice(len(p), self.num_samples, self.replacement, p).tolist()
-        )
+        possible = np.count_nonzero(p)
+        if not self.replacement and self.num_samples > possible:
+            raise RuntimeError(f"cannot draw {self.num_samples} of {possible} items without replacement")
+        yield from (host_generator(self.generator).choice(len(p), self.num_samples, self.replacement, p).tolist())
 
     def __len__(self) -> int:
         return self.num_samples
@@ -125,9 +130,7 @@ class BatchSampler(Sampler[list[int]]):
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size <= 0:
-            raise ValueError(
-                f"batch_size should be a positive integer value, but got batch_size={batch_size}"
-            )
+            raise ValueError(f"batch_size should be a positive integer value, but got batch_size={batch_size}")
         if not isinstance(drop_last, bool):
             raise ValueError(f"drop_last should be a boolean value, but got drop_last={drop_last}")
         self.sampler = sampler
@@ -170,9 +173,7 @@ class DistributedSampler(Sampler[int]):
         self.drop_last = drop_last
         self.epoch = 0
         n = len(dataset)
-        self.num_samples = (
-            n // num_replicas if drop_last and n % num_replicas else math.ceil(n / num_replicas)
-        )
+        self.num_samples = n // num_replicas if drop_last and n % num_replicas else math.ceil(n / num_replicas)
         self.total_size = self.num_samples * num_replicas
 
     def set_epoch(self, epoch: int) -> None:
@@ -181,9 +182,7 @@ class DistributedSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         n = len(self.dataset)
-        order = (
-            np.random.default_rng((self.seed, self.epoch)).permutation(n) if self.shuffle else np.arange(n)
-        )
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(n) if self.shuffle else np.arange(n)
         order = np.resize(order, self.total_size)  # repeated from the start where it is too short
         return iter(order[self.rank :: self.num_replicas].tolist())
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import multiprocessing
 import queue
 import random
+import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -29,6 +31,8 @@ class WorkerInfo:
     seed: int
     dataset: Any
 
+
+LOOK_AFTER = 1.0  # seconds between two looks at whether the workers are alive
 
 _info: list[WorkerInfo] = []
 
@@ -69,15 +73,7 @@ def _pack(value: Any) -> Any:
 
 
 def _unpack(value: Any) -> Any:
-    if isinstance(value, Packed):
-        return tensor_from(value.array)
-    if isinstance(value, dict):
-        return {key: _unpack(v) for key, v in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_unpack(v) for v in value))
-    if isinstance(value, (list, tuple)):
-        return type(value)(_unpack(v) for v in value)
-    return value
+    return map_leaves(lambda v: tensor_from(v.array) if isinstance(v, Packed) else v, value, (Packed,))
 
 
 def _work(
@@ -127,13 +123,15 @@ class Workers:
         self._ahead = ahead * count
         self._results = context.Queue()
         self._tasks = [context.Queue() for _ in range(count)]
-        self._processes = []
+        self._processes: list[Any] = []
         for i, tasks in enumerate(self._tasks):
             info = WorkerInfo(i, count, seed, dataset)
             arguments = (info, make_fetch(dataset), tasks, self._results, init)
             process = context.Process(target=_work, args=arguments, daemon=True)
             process.start()
             self._processes.append(process)
+        # also when nobody holds them any more
+        self._finish = weakref.finalize(self, _end, self._processes, self._tasks, self._results)
 
     def batches(self, tasks: Iterator[Any]) -> Iterator[Any]:
         """The batch of every task, in order. A worker whose stream has ended gets no more."""
@@ -166,32 +164,36 @@ class Workers:
                 yield _unpack(result)
 
     def _receive(self) -> tuple[int, Any]:
-        waited = 0.0
+        started = time.monotonic()
         while True:
+            left = self._timeout - (time.monotonic() - started) if self._timeout else LOOK_AFTER
             try:
-                found: tuple[int, Any] = self._results.get(timeout=1.0)
+                found: tuple[int, Any] = self._results.get(timeout=max(0.0, min(left, LOOK_AFTER)))
                 return found
             except queue.Empty:
-                waited += 1.0
+                pass
             dead = [p for p in self._processes if not p.is_alive()]
             if dead:
                 raise RuntimeError(
-                    f"DataLoader worker (pid {dead[0].pid}) exited unexpectedly with exit code "
-                    f"{dead[0].exitcode}"
+                    f"DataLoader worker (pid {dead[0].pid}) exited unexpectedly with exit code {dead[0].exitcode}"
                 )
-            if self._timeout and waited >= self._timeout:
+            if self._timeout and left <= LOOK_AFTER:
                 raise RuntimeError(f"DataLoader timed out after {self._timeout} seconds")
 
     def close(self) -> None:
         """End the processes."""
-        for tasks, process in zip(self._tasks, self._processes, strict=True):
-            if process.is_alive():
-                tasks.put(None)
-        for process in self._processes:
-            process.join(timeout=1)
-            if process.is_alive():
-                process.terminate()
-                process.join()
-        for channel in (*self._tasks, self._results):
-            channel.cancel_join_thread()
-            channel.close()
+        self._finish()
+
+
+def _end(processes: list[Any], tasks: list[Any], results: Any) -> None:
+    for channel, process in zip(tasks, processes, strict=True):
+        if process.is_alive():
+            channel.put(None)
+    for process in processes:
+        process.join(timeout=1)
+        if process.is_alive():
+            process.terminate()
+            process.join()
+    for channel in (*tasks, results):
+        channel.cancel_join_thread()
+        channel.close()

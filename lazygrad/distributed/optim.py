@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lazygrad.errors import at_user_line
-from lazygrad.ir.node import Node
 from lazygrad.optim import Optimizer
+from lazygrad.optim.hooks import HookedOptimizer
 from lazygrad.processes import the_group
 
 
@@ -28,6 +28,8 @@ class ZeroRedundancyOptimizer(Optimizer):
         **defaults: Any,
     ) -> None:
         the_group(process_group)
+        HookedOptimizer.__init__(self)
+        self._skip = None
         self.optim = optimizer_class(params, **defaults)
         self.defaults = self.optim.defaults
         self.param_groups = self.optim.param_groups  # one list: a schedule that writes here is seen there
@@ -37,21 +39,15 @@ class ZeroRedundancyOptimizer(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         self.optim.add_param_group(param_group)
 
-    def step(self, closure: Callable[[], Any] | None = None, *, skip: Node | None = None) -> Any:
+    _can_choose = True  # the optimizer inside decides
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient."""
         self._consolidated = False
-        return self.optim.step(closure, skip=skip)
+        return self.optim.step(closure) if self._skip is None else self.optim.step_unless(self._skip, closure)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         self.optim.zero_grad(set_to_none)
-
-    def register_step_pre_hook(self, hook: Callable[..., Any]) -> Any:
-        """Call hook(optimizer, args, kwargs) before every step."""
-        return self.optim.register_step_pre_hook(lambda _, args, kwargs: hook(self, args, kwargs))
-
-    def register_step_post_hook(self, hook: Callable[..., Any]) -> Any:
-        """Call hook(optimizer, args, kwargs) after every step."""
-        return self.optim.register_step_post_hook(lambda _, args, kwargs: hook(self, args, kwargs))
 
     def consolidate_state_dict(self, to: int = 0) -> None:
         """Bring the state of all processes together at `to`, for state_dict()."""

@@ -14,15 +14,11 @@ from lazygrad.distributions.utils import (
     lazy_property,
     logits_to_probs,
     probs_to_logits,
+    softplus,
 )
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.grad_mode import no_grad
 from lazygrad.tensor.sequences import arange
-
-
-def _softplus(x: Tensor) -> Tensor:
-    """log(1 + exp(x)), safe from overflow."""
-    return x.clamp(min=0).add(x.abs().neg().exp().log1p())
 
 
 class BinaryChoice(Distribution):
@@ -90,10 +86,10 @@ class Bernoulli(BinaryChoice):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        return value.mul(self.logits).sub(_softplus(self.logits))
+        return value.mul(self.logits).sub(softplus(self.logits))
 
     def entropy(self) -> Tensor:
-        return _softplus(self.logits).sub(self.probs.mul(self.logits))
+        return softplus(self.logits).sub(self.probs.mul(self.logits))
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         lead = (1,) * len(self._batch_shape)
@@ -135,4 +131,4 @@ class Geometric(BinaryChoice):
         return failures.add(self.probs.log())
 
     def entropy(self) -> Tensor:
-        return _softplus(self.logits).sub(self.probs.mul(self.logits)).div(self.probs)
+        return softplus(self.logits).sub(self.probs.mul(self.logits)).div(self.probs)

@@ -3,11 +3,17 @@ tensor over the batch: the last `event_dim` dimensions are judged together."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lazygrad import linalg
+from lazygrad.dtype import bool_
 from lazygrad.errors import at_user_line
 from lazygrad.tensor import Tensor
+from lazygrad.tensor.assembly import cat as concat
+from lazygrad.tensor.assembly import stack as pile
+from lazygrad.tensor.creation import full
+from lazygrad.tensor.limits import finfo
 
 
 class Constraint:
@@ -139,6 +145,32 @@ class interval(Constraint):
         return f"Interval(lower_bound={self.lower_bound}, upper_bound={self.upper_bound})"
 
 
+class half_open_interval(interval):
+    """From lower_bound, included, to upper_bound, left out."""
+
+    def check(self, value: Tensor) -> Tensor:
+        return value.ge(self.lower_bound).logical_and(value.lt(self.upper_bound))
+
+    def __repr__(self) -> str:
+        return f"HalfOpenInterval(lower_bound={self.lower_bound}, upper_bound={self.upper_bound})"
+
+
+class multinomial(Constraint):
+    """Counts along the last dimension, of sum upper_bound."""
+
+    is_discrete = True
+    event_dim = 1
+
+    def __init__(self, upper_bound: Any) -> None:
+        self.upper_bound = upper_bound
+
+    def check(self, value: Tensor) -> Tensor:
+        return value.ge(0).all(-1).logical_and(value.sum(-1).le(self.upper_bound))
+
+    def __repr__(self) -> str:
+        return f"Multinomial(upper_bound={self.upper_bound})"
+
+
 class _Simplex(Constraint):
     """Not negative, and of sum 1 along the last dimension."""
 
@@ -148,21 +180,47 @@ class _Simplex(Constraint):
         return value.ge(0).all(-1).logical_and(value.sum(-1).sub(1).abs().lt(1e-6))
 
 
-class _LowerCholesky(Constraint):
+class _LowerTriangular(Constraint):
+    event_dim = 2
+
+    def check(self, value: Tensor) -> Tensor:
+        return value.tril().eq(value).all(-1).all(-1)
+
+
+class _LowerCholesky(_LowerTriangular):
     """Lower triangular matrices with a positive diagonal."""
 
+    def check(self, value: Tensor) -> Tensor:
+        return super().check(value).logical_and(value.diagonal(dim1=-2, dim2=-1).gt(0).all(-1))
+
+
+class _CorrCholesky(_LowerCholesky):
+    """Lower triangular, with a positive diagonal and rows of length 1: roots of correlation matrices."""
+
+    def check(self, value: Tensor) -> Tensor:
+        tolerance = finfo(value.dtype).eps * value.shape[-1] * 10
+        unit = value.square().sum(-1).sub(1).abs().lt(tolerance).all(-1)
+        return super().check(value).logical_and(unit)
+
+
+class _Square(Constraint):
     event_dim = 2
 
     def check(self, value: Tensor) -> Tensor:
-        triangular = value.tril().eq(value).all(-1).all(-1)
-        return triangular.logical_and(value.diagonal(dim1=-2, dim2=-1).gt(0).all(-1))
+        return full(value.shape[:-2], value.shape[-2] == value.shape[-1], dtype=bool_, device=value.device)
 
 
-class _Symmetric(Constraint):
-    event_dim = 2
+class _Symmetric(_Square):
+    def check(self, value: Tensor) -> Tensor:
+        square = super().check(value)
+        return square if not square.all() else value.isclose(value.mT, atol=1e-6).all(-1).all(-1)
+
+
+class _PositiveSemidefinite(_Symmetric):
+    """Symmetric, with eigenvalues that aren't negative."""
 
     def check(self, value: Tensor) -> Tensor:
-        return value.isclose(value.mT, atol=1e-6).all(-1).all(-1)
+        return super().check(value).logical_and(linalg.eigvalsh(value).ge(0).all(-1))
 
 
 class _PositiveDefinite(_Symmetric):
@@ -192,6 +250,41 @@ class independent(Constraint):
         return f"Independent({self.base_constraint!r}, {self.reinterpreted_batch_ndims})"
 
 
+class _Joined(Constraint):
+    """Parts of a value along a dimension, each with a constraint of its own."""
+
+    def __init__(self, constraints: Sequence[Constraint], dim: int) -> None:
+        self.cseq = list(constraints)
+        self.dim = dim
+        self.is_discrete = any(c.is_discrete for c in self.cseq)
+
+
+class cat(_Joined):
+    """Parts of the given lengths (default 1) that lie one after the other along `dim`."""
+
+    def __init__(self, cseq: Sequence[Constraint], dim: int = 0, lengths: Sequence[int] | None = None) -> None:
+        super().__init__(cseq, dim)
+        self.lengths = [1] * len(self.cseq) if lengths is None else list(lengths)
+        self.event_dim = max(c.event_dim for c in self.cseq)
+
+    def check(self, value: Tensor) -> Tensor:
+        parts = value.split(self.lengths, self.dim)
+        return concat([c.check(part) for c, part in zip(self.cseq, parts, strict=True)], self.dim)
+
+
+class stack(_Joined):
+    """Parts that are the slices along `dim`."""
+
+    def __init__(self, cseq: Sequence[Constraint], dim: int = 0) -> None:
+        super().__init__(cseq, dim)
+        inner = max(c.event_dim for c in self.cseq)
+        self.event_dim = inner + 1 if dim + inner < 0 else inner
+
+    def check(self, value: Tensor) -> Tensor:
+        parts = value.unbind(self.dim)
+        return pile([c.check(part) for c, part in zip(self.cseq, parts, strict=True)], self.dim)
+
+
 dependent = _Dependent()
 boolean = _Boolean()
 one_hot = _OneHot()
@@ -206,3 +299,7 @@ simplex = _Simplex()
 lower_cholesky = _LowerCholesky()
 symmetric = _Symmetric()
 positive_definite = _PositiveDefinite()
+lower_triangular = _LowerTriangular()
+corr_cholesky = _CorrCholesky()
+square = _Square()
+positive_semidefinite = _PositiveSemidefinite()

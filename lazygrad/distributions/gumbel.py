@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 
 from lazygrad.distributions.location_scale import LocationScale
+from lazygrad.distributions.scalar import EULER
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.creation import zeros
-
-EULER = 0.5772156649015329
 
 
 class Gumbel(LocationScale):

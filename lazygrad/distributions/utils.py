@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from lazygrad.errors import at_user_line
+from lazygrad.ir import library
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.broadcasting import broadcast_tensors
+from lazygrad.tensor.core import wrap
 from lazygrad.tensor.creation import tensor
 from lazygrad.tensor.grad_mode import enable_grad
 from lazygrad.tensor.limits import finfo
@@ -53,6 +55,16 @@ def probs_to_logits(probs: Tensor, is_binary: bool = False) -> Tensor:
 
 def logits_to_probs(logits: Tensor, is_binary: bool = False) -> Tensor:
     return logits.sigmoid() if is_binary else logits.softmax(-1)
+
+
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + e^x), safe from overflow."""
+    return wrap(library.activation(library.log1p_exp, x.node))
+
+
+def log_sigmoid(x: Tensor) -> Tensor:
+    """-log(1 + e^-x)."""
+    return softplus(x.neg()).neg()
 
 
 class lazy_property:

@@ -30,11 +30,18 @@ def functional_call(
 
     `tie_weights`: a parameter that the module has under several names is replaced under all of them. `strict`:
     RuntimeError for missing and for unexpected names; otherwise the module goes on with its own for those, and
-    leaves these alone. ValueError for a name given twice, or two values for one
-    tied parameter. See torch.func.functional_call.
+    leaves these alone. ValueError for what is no dict, a name given twice, or two values for one tied parameter;
+    TypeError for a value that is no Tensor. See torch.func.functional_call.
     """
     single = isinstance(parameter_and_buffer_dicts, Mapping)
     parts: Any = [parameter_and_buffer_dicts] if single else parameter_and_buffer_dicts
+    if not isinstance(parts, Sequence) or not all(isinstance(p, Mapping) for p in parts):
+        raise ValueError(
+            at_user_line(
+                "functional_call: Expected parameter_and_buffer_dicts to be a dict, or a list/tuple of dicts, but got "
+                f"{type(parameter_and_buffer_dicts)}"
+            )
+        )
     state: dict[str, Any] = {}
     for part in parts:
         for name, value in part.items():
@@ -102,13 +109,15 @@ def _with_ties(own: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
 def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """(parameters, buffers) of equal modules, stacked along a new dimension in front: an ensemble for vmap.
 
-    The stacked parameters are leaves that require grad where the modules' do. RuntimeError for modules that
-    differ in class, mode or names.
+    The stacked parameters are leaves that require grad where the modules' do. RuntimeError for no modules, and for
+    modules that differ in class, mode, names or shapes. See torch.func.stack_module_state.
     """
     if not models:
         raise RuntimeError(at_user_line("stack_module_state: Expected at least one model, got 0."))
-    if len({m.training for m in models}) != 1 or len({type(m) for m in models}) != 1:
-        raise RuntimeError(at_user_line("stack_module_state: Expected all models to be of one class and in one mode"))
+    if len({m.training for m in models}) != 1:
+        raise RuntimeError(at_user_line("stack_module_state: Expected all models to have the same training/eval mode."))
+    if len({type(m) for m in models}) != 1:
+        raise RuntimeError(at_user_line("stack_module_state: Expected all models to be of the same class."))
     parameters = _stacked([dict(m.named_parameters()) for m in models])
     buffers = _stacked([dict(m.named_buffers()) for m in models])
     return parameters, buffers
@@ -125,4 +134,14 @@ def _stacked(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-__all__ = ["functional_call", "stack_module_state"]
+def replace_all_batch_norm_modules_(root: Module) -> Module:
+    """Have every BatchNorm in `root` normalise each batch by itself: running statistics are one Tensor for all examples
+    of a vmap, into which none may be written. Changes `root` and returns it."""
+    for module in root.modules():
+        without = getattr(module, "_without_running_stats", None)
+        if without is not None and module.track_running_stats:
+            without()
+    return root
+
+
+__all__ = ["functional_call", "replace_all_batch_norm_modules_", "stack_module_state"]

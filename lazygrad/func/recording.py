@@ -6,21 +6,53 @@ leaves, and gives back nodes in which the leaves are what they stood for.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lazygrad.errors import at_user_line, one_line
+from lazygrad.func.captured import refusing_writes
 from lazygrad.ir import build
-from lazygrad.ir.batching import batched, new_level, spread
 from lazygrad.ir.grad import without_leaves
-from lazygrad.ir.node import Node
+from lazygrad.ir.node import Node, toposort
 from lazygrad.tensor import tree
-from lazygrad.tensor.autograd import sweep
+from lazygrad.tensor.autograd import after_hooks, sweep
 from lazygrad.tensor.core import TensorBase, grad_mode, new_leaf, tensor_class, wrap
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
+
+
+def pull(
+    outputs: Sequence[Node], cotangents: Sequence[Node], leaves: Sequence[Node], hooks: bool = False
+) -> list[Node | None]:
+    """The gradient of sum(outputs * cotangents) for every leaf, through the hooks on its way if they are wanted; None
+    where nothing depends on it."""
+    with one_line("grad"), grad_mode(True):
+        return sweep(outputs, cotangents, [[leaf] for leaf in leaves], hooks=hooks)
+
+
+def push(outputs: Sequence[Node], leaves: Sequence[Node], tangents: Sequence[Node | None]) -> list[Node | None]:
+    """The derivative of every output along the tangents of the leaves (None: zero).
+
+    Pulling is linear in its cotangents, so pulling back through it is pushing forward; what stands in for
+    the cotangents has no part in the result.
+    """
+    stand_ins = [new_leaf(build.like(o, 0)) for o in outputs]
+    moving = [(g, t) for g, t in zip(pull(outputs, stand_ins, leaves), tangents, strict=True) if g and t]
+    if not moving:
+        return [None] * len(outputs)
+    with one_line("jvp"), grad_mode(True):
+        pushed = sweep([g for g, _ in moving], [t for _, t in moving], [[s] for s in stand_ins])
+    live = [p for p in pushed if p is not None]
+    settled = iter(without_leaves(live, stand_ins))
+    return [None if p is None else next(settled) for p in pushed]
+
+
+WRITES_OUTSIDE = (
+    "During a grad (vjp, jvp, grad, etc) transform, the function provided attempted to write what depends on its "
+    "arguments in place into a captured Tensor. This is not supported; please rewrite the function being transformed "
+    "to explicitly accept the mutated Tensor(s) as inputs."
+)
 
 
 class Recording:
@@ -34,13 +66,17 @@ class Recording:
         kwargs: dict[str, Any],
         positions: Sequence[int],
         has_aux: bool = False,
+        writable: bool = False,
     ) -> None:
+        """`writable`: the function may write in place into its arguments; else they are leaves, which refuse it."""
         self.leaves: list[Node] = []
+        self._tensors: list[Tensor] = []  # what the function is given in their place
+        self._writable = writable
         self.inputs = [args[i] for i in positions]
         given = list(args)
-        for i in positions:
-            given[i] = tree.mapped(self._leaf, args[i])
-        with grad_mode(True):
+        with refusing_writes(self._depends, WRITES_OUTSIDE), grad_mode(True):
+            for i in positions:
+                given[i] = tree.mapped(self._leaf, args[i])
             returned = function(*given, **kwargs)
         self.aux: Any = None
         if has_aux:
@@ -60,7 +96,14 @@ class Recording:
         if not value.dtype.is_floating_point:
             raise RuntimeError(at_user_line("only Tensors of floating point dtype can require gradients"))
         self.leaves.append(new_leaf(value.node))
-        return tensor_class()(self.leaves[-1])
+        self._tensors.append(tensor_class()(self.leaves[-1] if self._writable else value.node))
+        if not self._writable:
+            self._tensors[-1]._cell.leaf_number = self.leaves[-1].arg
+        return self._tensors[-1]
+
+    def _depends(self, node: Node) -> bool:
+        """Whether gradients flow from a node to this recording's leaves."""
+        return any(n in self.leaves for n in toposort([node], stop=lambda n: not n.needs_grad))
 
     def outputs(self, name: str) -> list[Node]:
         """The nodes of all outputs. RuntimeError for what is no Tensor."""
@@ -71,6 +114,16 @@ class Recording:
                     at_user_line(f"{name}: expected the function to return only tensors, got unsupported {type(value)}")
                 )
         return [value.node for value in found]
+
+    def differentiable_outputs(self, name: str) -> list[Node]:
+        """As outputs(). RuntimeError for what is not of floating point."""
+        found = self.outputs(name)
+        for node in found:
+            if not node.dtype.is_floating_point:
+                raise RuntimeError(
+                    at_user_line(f"{name}: All outputs must be floating-point Tensors, got {node.dtype.name}")
+                )
+        return found
 
     def scalar(self, name: str) -> Node:
         """The node of an output that is one number."""
@@ -89,25 +142,14 @@ class Recording:
 
     # -- derivatives, as nodes over this recording's leaves; None where nothing depends
     def pull(self, outputs: Sequence[Node], cotangents: Sequence[Node]) -> list[Node | None]:
-        """The gradient of sum(outputs * cotangents) for every leaf."""
-        with one_line("grad"), grad_mode(True):
-            return sweep(outputs, cotangents, [[leaf] for leaf in self.leaves])
+        """The gradient of sum(outputs * cotangents) for every leaf, through the hooks of what lies between."""
+        found = pull(outputs, cotangents, self.leaves, hooks=True)
+        with grad_mode(True):
+            return [g and after_hooks(t, wrap(g)).node for t, g in zip(self._tensors, found, strict=True)]
 
     def push(self, outputs: Sequence[Node], tangents: Sequence[Node | None]) -> list[Node | None]:
-        """The derivative of every output along the tangents of the leaves (None: zero).
-
-        Pulling is linear in its cotangents, so pulling back through it is pushing forward; what stands in for
-        the cotangents has no part in the result.
-        """
-        stand_ins = [new_leaf(build.like(o, 0)) for o in outputs]
-        moving = [(g, t) for g, t in zip(self.pull(outputs, stand_ins), tangents, strict=True) if g and t]
-        if not moving:
-            return [None] * len(outputs)
-        with one_line("jvp"), grad_mode(True):
-            pushed = sweep([g for g, _ in moving], [t for _, t in moving], [[s] for s in stand_ins])
-        live = [p for p in pushed if p is not None]
-        settled = iter(without_leaves(live, stand_ins))
-        return [None if p is None else next(settled) for p in pushed]
+        """The derivative of every output along the tangents of the leaves (None: zero)."""
+        return push(outputs, self.leaves, tangents)
 
     # -- giving back
     def finished(self, nodes: Sequence[Node]) -> list[Tensor]:
@@ -127,33 +169,3 @@ class Recording:
         """One tree a differentiated argument, with one value for each of its leaves."""
         found: Iterator[Any] = iter(values)
         return [tree.mapped(lambda leaf: next(found), given) for given in self.inputs]
-
-
-def unit_vectors(node: Node) -> Node:
-    """(numel, *shape): each element 1 in turn, the others 0."""
-    n = math.prod(node.shape)
-    rows, columns = (build.reshape(build.iota(n, node.device), s) for s in ((n, 1), (1, n)))
-    return build.reshape(build.cast(build.equal(rows, columns), node.dtype), (n, *node.shape))
-
-
-def for_unit_vectors(
-    of: Node, derivative: Callable[[Node], list[Node | None]], chunk: int | None = None
-) -> list[Node | None]:
-    """What `derivative` makes of every unit vector of the shape of `of`, those in front: in one graph, or in as
-    many as there are chunks."""
-    units = unit_vectors(of)
-    size = units.shape[0]
-    step = max(size, 1) if chunk is None else chunk
-    parts: list[list[Node | None]] = []
-    for start in range(0, max(size, 1), step):
-        stop = min(start + step, size)
-        some = build.slice_(units, [(start, stop, 1), *((0, n, 1) for n in of.shape)])
-        level = new_level()
-        ones = derivative(build.example(some, level, 0))
-        wholes = iter(batched([n for n in ones if n is not None], level, stop - start))
-        parts.append([None if n is None else _spread(n, next(wholes), stop - start) for n in ones])
-    return [None if column[0] is None else build.concat(column, 0) for column in zip(*parts, strict=True)]
-
-
-def _spread(one: Node, whole: Node | None, size: int) -> Node:
-    return spread(one, size) if whole is None else whole

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lazygrad.errors import at_user_line
-from lazygrad.func.recording import Recording, for_unit_vectors
+from lazygrad.func.jacobians import Blocks, by_columns, by_rows, with_zeros
+from lazygrad.func.recording import Recording
 from lazygrad.ir import build
 from lazygrad.ir.node import Node
 from lazygrad.tensor import tree
@@ -120,7 +121,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
     `has_aux`: func returns (output, aux), and aux comes third. See torch.func.vjp.
     """
     call = Recording(func, primals, {}, range(len(primals)), has_aux)
-    outputs = call.outputs("vjp(f, *primals)")
+    outputs = call.differentiable_outputs("vjp(f, *primals)")
 
     def pullback(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> tuple[Any, ...]:
         seeds = _nodes_like(cotangents, outputs, "grad_output", "output")
@@ -145,7 +146,12 @@ def jvp(
         )
     if not isinstance(tangents, tuple) or len(tangents) != len(primals):
         raise RuntimeError(at_user_line("jvp(f, primals, tangents): Expected tangents to be a tuple like primals."))
-    call = Recording(func, primals, {}, range(len(primals)), has_aux)
+    if not primals:
+        raise RuntimeError(at_user_line("jvp(f, primals, tangents): Expected primals to contain at least one Tensor."))
+    for primal in tree.leaves(primals):
+        if isinstance(primal, TensorBase) and not primal.dtype.is_floating_point:
+            raise ValueError(at_user_line(f"Expected primal to be floating point, but got: {primal.dtype}"))
+    call = Recording(func, primals, {}, range(len(primals)), has_aux, writable=True)
     outputs = call.outputs("jvp(f, primals, tangents)")
     moved = call.push(outputs, list(_nodes_like(tangents, call.leaves, "tangent", "primal")))
     if strict and any(m is None for m in moved):
@@ -157,7 +163,7 @@ def jvp(
 
 def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
     """(func(*primals), the linear function from tangents to the derivative along them)."""
-    call = Recording(func, primals, {}, range(len(primals)))
+    call = Recording(func, primals, {}, range(len(primals)), writable=True)
     outputs = call.outputs("linearize(f, *primals)")
 
     def derivative(*tangents: Any) -> Any:
@@ -174,18 +180,17 @@ def jacrev(
     """The function that returns d output / d args[argnums]: for each output a tree like the arguments, of Tensors
     of shape (*output.shape, *input.shape), by pulling back all rows at once (`chunk_size` rows at a time).
 
-    See torch.func.jacrev.
+    `has_aux`: func returns (output, aux), and the new function (Jacobian, aux). RuntimeError for outputs that are no
+    floating point Tensors; ValueError for a `chunk_size` that isn't positive. See torch.func.jacrev.
     """
+    if chunk_size is not None and chunk_size <= 0:
+        raise ValueError(at_user_line("jacrev: `chunk_size` should be greater than 0."))
 
     @functools.wraps(func)
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         call = Recording(func, args, kwargs, _positions(argnums, len(args)), has_aux)
-        blocks = []
-        for output in call.outputs("jacrev(f)(*args)"):
-            rows = for_unit_vectors(output, lambda unit: call.pull([output], [unit]), _chunk(chunk_size))  # noqa: B023
-            shapes = [(*output.shape, *leaf.shape) for leaf in call.leaves]
-            blocks.append(call.finished(_blocks(rows, shapes, call.leaves)))
-        return _jacobian_tree(call, argnums, blocks, has_aux)
+        outputs = call.differentiable_outputs("jacrev(f)(*args)")
+        return _jacobian_tree(call, argnums, outputs, by_rows(call, outputs, chunk_size), has_aux)
 
     return jacobian
 
@@ -204,37 +209,16 @@ def jacfwd(
 
     @functools.wraps(func)
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        call = Recording(func, args, kwargs, _positions(argnums, len(args)), has_aux)
+        call = Recording(func, args, kwargs, _positions(argnums, len(args)), has_aux, writable=True)
         outputs = call.outputs("jacfwd(f)(*args)")
-        columns = []
-        for i, leaf in enumerate(call.leaves):
-            before, after = [None] * i, [None] * (len(call.leaves) - i - 1)
-            found = for_unit_vectors(leaf, lambda unit: call.push(outputs, [*before, unit, *after]))  # noqa: B023
-            columns.append([None if f is None else build.permute(f, (*range(1, f.ndim), 0)) for f in found])
-        blocks = []
-        for j, output in enumerate(outputs):
-            shapes = [(*output.shape, *leaf.shape) for leaf in call.leaves]
-            blocks.append(call.finished(_blocks([c[j] for c in columns], shapes, [output] * len(shapes))))
-        return _jacobian_tree(call, argnums, blocks, has_aux)
+        return _jacobian_tree(call, argnums, outputs, by_columns(call, outputs), has_aux)
 
     return jacobian
 
 
-def _chunk(size: int | None) -> int | None:
-    if size is not None and size <= 0:
-        raise ValueError(at_user_line(f"chunk_size should be None or greater than 0. (got {size})"))
-    return size
-
-
-def _blocks(found: Sequence[Node | None], shapes: Sequence[tuple[int, ...]], like: Sequence[Node]) -> list[Node]:
-    return [
-        build.const(0, n.dtype, n.device, shape) if f is None else build.reshape(f, shape)
-        for f, shape, n in zip(found, shapes, like, strict=True)
-    ]
-
-
-def _jacobian_tree(call: Recording, argnums: Argnums, blocks: Sequence[Sequence[Any]], has_aux: bool) -> Any:
-    found = tree.filled(call.output, [_by_argnums(argnums, call.in_inputs(row)) for row in blocks])
+def _jacobian_tree(call: Recording, argnums: Argnums, outputs: Sequence[Node], blocks: Blocks, has_aux: bool) -> Any:
+    rows = [call.finished(row) for row in with_zeros(blocks, outputs, call.leaves)]
+    found = tree.filled(call.output, [_by_argnums(argnums, call.in_inputs(row)) for row in rows])
     return (found, call.finished_tree(call.aux)) if has_aux else found
 
 

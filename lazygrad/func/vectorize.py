@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from lazygrad.device import CPU
 from lazygrad.errors import at_user_line
+from lazygrad.func.captured import refusing_writes
 from lazygrad.ir import build
 from lazygrad.ir.batching import batched, depends, new_level, spread
 from lazygrad.ir.node import Node
 from lazygrad.tensor import tree
 from lazygrad.tensor.assembly import cat
-from lazygrad.tensor.core import TensorBase, tensor_class, undo_writes, values_now, wrap
-from lazygrad.tensor.random import RANDOMNESS, Examples, drawing_for
+from lazygrad.tensor.core import TensorBase, tensor_class, wrap
+from lazygrad.tensor.examples import RANDOMNESS, Examples, standing_for
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
@@ -40,8 +41,10 @@ def vmap(
     `in_dims` says which dimension counts the examples in each positional argument (None: all examples share
     it, as they do keyword arguments); `out_dims` where that dimension goes in each result. `randomness`: what drawing
     random numbers means: an "error", the "same" draw for all examples, or a "different" one for each.
-    `chunk_size`: how many examples are computed together. ValueError for dimensions that don't fit;
-    RuntimeError for a function that asks for the value of one example. See torch.func.vmap.
+    `chunk_size`: how many examples are computed together. What func writes in place into its examples is written into
+    the batches. ValueError for dimensions that don't fit and results that are no Tensors; RuntimeError for a function
+    that asks for the value of one example, draws random numbers where that is an "error", or writes examples into a
+    Tensor that all share. See torch.func.vmap.
     """
     if randomness not in RANDOMNESS:
         raise RuntimeError(
@@ -77,6 +80,19 @@ class _Batch:
         pairs = zip(self.values, self.dims, strict=True)
         values = [v if d is None else v.narrow(d, start, stop - start) for v, d in pairs]
         return _Batch(values, self.dims, stop - start)
+
+    def of_one(self, level: int) -> list[Any]:
+        """The leaves of the arguments of one example: whichever."""
+        pairs = zip(self.values, self.dims, strict=True)
+        return [v if d is None else tensor_class()(build.example(v.node, level, d)) for v, d in pairs]
+
+    def take_back(self, ones: Sequence[Any], level: int) -> None:
+        """What the function wrote in place into its examples is written into the batches they are of."""
+        for value, dim, one in zip(self.values, self.dims, ones, strict=True):
+            if dim is not None and one._cell.version:
+                node = one._cell.node
+                (whole,) = batched([node], level, self.size)
+                value._write(_with_examples_at(dim, spread(node, self.size) if whole is None else whole))
 
 
 def _batch_of(name: str, in_dims: Dims, args: tuple[Any, ...]) -> _Batch:
@@ -141,25 +157,18 @@ def _all_at_once(
     randomness: str,
 ) -> Any:
     level = new_level()
-    ones = [
-        v if d is None else tensor_class()(build.example(v.node, level, d))
-        for v, d in zip(batch.values, batch.dims, strict=True)
-    ]
-    before = values_now()
     index = build.example(build.iota(batch.size, CPU), level, 0)
-    try:
-        with drawing_for(Examples(randomness, batch.size, index)):
+    writes_outside = (
+        f"vmap({name}): the function writes values of one example into a Tensor from outside; all examples share that "
+        "Tensor. Make it an argument that is mapped over, or write out of place"
+    )
+    with refusing_writes(lambda node: depends(node, level), writes_outside):
+        ones = batch.of_one(level)
+        with standing_for(Examples(randomness, batch.size, index)):
             result = func(*tree.filled(args, ones), **kwargs)
-    finally:
-        written = undo_writes(before, lambda node: depends(node, level))
-    if written:
-        raise RuntimeError(
-            at_user_line(
-                f"vmap({name}): the function writes values of one example into a Tensor from outside; all examples "
-                "share that Tensor. Make it an argument that is mapped over, or write out of place"
-            )
-        )
-    return _gathered(name, result, out_dims, level, batch.size)
+    whole = _gathered(name, result, out_dims, level, batch.size)
+    batch.take_back(ones, level)
+    return whole
 
 
 def _gathered(name: str, result: Any, out_dims: Dims, level: int, size: int) -> Any:
@@ -177,7 +186,10 @@ def _gathered(name: str, result: Any, out_dims: Dims, level: int, size: int) -> 
     for output, dim in zip(outputs, dims, strict=True):
         if not isinstance(output, TensorBase) and not (dim is None and output is None):
             raise ValueError(
-                at_user_line(f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(output)}.")
+                at_user_line(
+                    f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(output)}. Did you mean to "
+                    "set out_dims= to None for output?"
+                )
             )
     wholes = iter(batched([o.node for o in outputs if o is not None], level, size))
     pairs = zip(outputs, dims, strict=True)
@@ -200,9 +212,14 @@ def _placed(name: str, one: TensorBase, whole: Node | None, dim: int | None, siz
                 "examples included"
             )
         )
-    axes = list(range(1, node.ndim))
-    axes.insert(dim % node.ndim, 0)
-    return wrap(build.permute(node, axes))
+    return wrap(_with_examples_at(dim % node.ndim, node))
+
+
+def _with_examples_at(dim: int, whole: Node) -> Node:
+    """The axis of examples moved from the front to `dim`."""
+    axes = list(range(1, whole.ndim))
+    axes.insert(dim, 0)
+    return build.permute(whole, axes)
 
 
 def _joined(parts: Sequence[Any], out_dims: Dims) -> Any:

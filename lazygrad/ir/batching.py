@@ -33,6 +33,26 @@ def depends(node: Node, level: int) -> bool:
     return any(n.op is ops.EXAMPLE and n.arg[0] == level for n in _within([node]))
 
 
+def innermost(nodes: Sequence[Node]) -> tuple[int, int] | None:
+    """(level, size) of the innermost vmap that a node has a value for each example of, if any."""
+    found = [n for n in _within(nodes) if n.op is ops.EXAMPLE]
+    last = max(found, key=lambda n: n.arg[0], default=None)
+    return None if last is None else (last.arg[0], last.src[0].shape[last.arg[1]])
+
+
+def of_innermost_examples(node: Node) -> Node | None:
+    """The values for all examples of the innermost vmap that a node depends on, those in front; None for none."""
+    found = innermost([node])
+    return None if found is None else batched([node], *found)[0]
+
+
+def of_all_examples(node: Node) -> Node:
+    """The values for all examples of every vmap that a node depends on, those of the outermost in front."""
+    while (whole := of_innermost_examples(node)) is not None:
+        node = whole
+    return node
+
+
 def _within(nodes: Sequence[Node]) -> list[Node]:
     """What may depend on examples: nothing that is computed does, and no batch on the examples taken from it."""
     return toposort(nodes, stop=lambda n: n.computed is not None or n.op is ops.EXAMPLE)
@@ -96,7 +116,7 @@ def _expand(b: Batched) -> Node:
 
 
 def _same_op(b: Batched) -> Node:
-    """An op that works on each matrix of a batch of any shape."""
+    """An op that works on each matrix, or each pair of numbers, of a batch of any shape."""
     node = b.node
     return make(node.op, b.full(), node.arg, node.dtype, (b.size, *node.shape), node.device)
 
@@ -174,8 +194,10 @@ def _mask(b: Batched, position: int, batch: int) -> Node:
     return build.reshape(build.expand(aligned, (b.size, batch, *rest)), (b.size * batch, *rest))
 
 
+OF_PAIRS = (ops.IGAMMA, ops.IGAMMAC, ops.ZETA)
 OF_EACH_MATRIX = (
-    ops.SOLVE, ops.CHOLESKY, ops.LOGABSDET, ops.DETSIGN, ops.EIGH, ops.SVD, ops.QR, ops.PINV,
+    ops.SOLVE, ops.CHOLESKY, ops.LOGABSDET, ops.DETSIGN, ops.DET, ops.COFACTORS, ops.EIGH, ops.SVD, ops.QR, ops.LU,
+    ops.PINV, ops.SWAPPED,
 )  # fmt: skip
 
 
@@ -213,7 +235,7 @@ RULES: dict[Op | Kind, Rule] = {
     ops.SCATTER: _scatter,
     Kind.SCAN: lambda b: build.scan(b.node.op, b.full()[0], b.node.arg + 1),
     ops.ARGSORT: lambda b: build.argsort(b.full()[0], b.node.arg + 1),
-    **dict.fromkeys(OF_EACH_MATRIX, _same_op),
+    **dict.fromkeys((*OF_EACH_MATRIX, *OF_PAIRS), _same_op),
     Kind.ATTENTION: _attention,
     Kind.TRANSFER: lambda b: build.copy(b.full()[0], b.node.arg),
 }
@@ -247,4 +269,14 @@ class BatchedCall:
         return whole if has_examples else build.reduce(ops.SUM, whole, (0,), keepdim=False)
 
 
-__all__ = ["RULES", "BatchedCall", "batched", "depends", "new_level", "spread"]
+__all__ = [
+    "RULES",
+    "BatchedCall",
+    "batched",
+    "depends",
+    "innermost",
+    "new_level",
+    "of_all_examples",
+    "of_innermost_examples",
+    "spread",
+]

@@ -1,13 +1,14 @@
 """Checked constructors: take Nodes, return a Node of known shape and dtype, or raise at the user's call.
 
 Sources of one pointwise op must share a dtype (promotion is the Tensor's business); shapes broadcast.
-Movement ops merge with the movement below them as they are made, so chains of views stay short.
+Movement ops merge with the movement below them as they are made, so chains of views stay short; not with one
+that gradients flow through, since somebody may ask for the gradient of what stands between.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -238,12 +239,28 @@ def _move(op: Op, node: Node, arg: Any, shape: Shape) -> Node:
     return make(op, (node,), arg, node.dtype, shape, node.device)
 
 
+def _merges(op: Op, below: Node) -> bool:
+    return below.op is op and not below.needs_grad
+
+
+def merged(op: Op, below: Node, arg: Any) -> Node:
+    """The view of a view of the same kind, as one view of what lies below both."""
+    if op is ops.PERMUTE:
+        arg = tuple(below.arg[a] for a in arg)
+    elif op is ops.SLICE:
+        arg = [
+            (s0 + start * t0, s0 + (stop - 1) * t0 + 1 if stop > start else s0, t0 * step)
+            for (s0, _, t0), (start, stop, step) in zip(below.arg, arg, strict=True)
+        ]
+    return VIEWS[op](below.src[0], arg)
+
+
 def reshape(node: Node, shape: Shape) -> Node:
     """Same elements in row-major order under another shape of equal size."""
     if shape == node.shape:
         return node
-    if node.op is ops.RESHAPE:
-        return reshape(node.src[0], shape)
+    if _merges(ops.RESHAPE, node):
+        return merged(ops.RESHAPE, node, shape)
     if numel(shape) != node.numel:
         raise RuntimeError(at_user_line(f"shape '{list(shape)}' is invalid for input of size {node.numel}"))
     if node.op is ops.EXPAND and node.src[0].op is ops.CONST:
@@ -255,8 +272,8 @@ def permute(node: Node, axes: Sequence[int]) -> Node:
     axes = tuple(axes)
     if axes == tuple(range(node.ndim)):
         return node
-    if node.op is ops.PERMUTE:
-        return permute(node.src[0], tuple(node.arg[a] for a in axes))
+    if _merges(ops.PERMUTE, node):
+        return merged(ops.PERMUTE, node, axes)
     return _move(ops.PERMUTE, node, axes, tuple(node.shape[a] for a in axes))
 
 
@@ -273,16 +290,14 @@ def expand(node: Node, shape: Shape) -> Node:
     lead = len(shape) - node.ndim
     if node.shape and (lead < 0 or any(old not in (1, new) for old, new in zip(node.shape, shape[lead:], strict=True))):
         raise RuntimeError(at_user_line(f"expand: shape {list(node.shape)} does not broadcast to {list(shape)}"))
-    if node.op is ops.EXPAND:
-        return expand(node.src[0], shape)
+    if _merges(ops.EXPAND, node):
+        return merged(ops.EXPAND, node, shape)
     return _move(ops.EXPAND, node, shape, shape)
 
 
 def slice_(node: Node, bounds: Sequence[tuple[int, int, int]]) -> Node:
     """Strided slices with 0 <= start <= stop <= size and step > 0, one for each dimension."""
-    bounds = tuple(
-        (start, max(start, stop), step) if stop > start else (0, 0, 1) for start, stop, step in bounds
-    )
+    bounds = tuple((start, max(start, stop), step) if stop > start else (0, 0, 1) for start, stop, step in bounds)
     shape = tuple(-(-(stop - start) // step) for start, stop, step in bounds)
     # one spelling for one meaning: the stop just behind the last element taken
     bounds = tuple(
@@ -291,12 +306,8 @@ def slice_(node: Node, bounds: Sequence[tuple[int, int, int]]) -> Node:
     )
     if shape == node.shape:
         return node
-    if node.op is ops.SLICE:
-        merged = [
-            (s0 + start * t0, s0 + (stop - 1) * t0 + 1 if stop > start else s0, t0 * step)
-            for (s0, _, t0), (start, stop, step) in zip(node.arg, bounds, strict=True)
-        ]
-        return slice_(node.src[0], merged)
+    if _merges(ops.SLICE, node):
+        return merged(ops.SLICE, node, bounds)
     return _move(ops.SLICE, node, bounds, shape)
 
 
@@ -308,6 +319,14 @@ def pad(node: Node, widths: Sequence[tuple[int, int]], fill: Scalar = 0) -> Node
     shape = tuple(a + n + b for n, (a, b) in zip(node.shape, widths, strict=True))
     fill = float(fill) if node.dtype.is_floating_point else bool(fill) if node.dtype is bool_ else int(fill)
     return _move(ops.PAD, node, (widths, fill), shape)
+
+
+VIEWS: dict[Op, Callable[[Node, Any], Node]] = {
+    ops.RESHAPE: reshape,
+    ops.PERMUTE: permute,
+    ops.EXPAND: expand,
+    ops.SLICE: slice_,
+}
 
 
 def dilate(node: Node, steps: Shape) -> Node:
@@ -398,9 +417,7 @@ def dot(a: Node, b: Node) -> Node:
         )
     if a.shape[-1] != b.shape[-2]:
         raise RuntimeError(
-            at_user_line(
-                f"matmul: mat1 and mat2 shapes cannot be multiplied ({list(a.shape)} and {list(b.shape)})"
-            )
+            at_user_line(f"matmul: mat1 and mat2 shapes cannot be multiplied ({list(a.shape)} and {list(b.shape)})")
         )
     a, b = _same_device(ops.DOT, (a, b)) if a.device != b.device else (a, b)
     batch = broadcast(a.shape[:-2], b.shape[:-2])
@@ -453,6 +470,12 @@ def argsort(node: Node, axis: int) -> Node:
     return make(ops.ARGSORT, (node,), axis, int64, node.shape, node.device)
 
 
+def of_pairs(op: Op, a: Node, b: Node) -> Node:
+    """An op of the library on every two numbers of broadcast sources: IGAMMA, IGAMMAC, ZETA."""
+    (a, b), shape = _joined(op, (a, b))
+    return make(op, (a, b), None, a.dtype, shape, a.device)
+
+
 def solve(a: Node, b: Node) -> Node:
     """X of A X = B, for (..., n, n) and (..., n, k) of one batch shape."""
     return make(ops.SOLVE, (a, b), None, a.dtype, b.shape, a.device)
@@ -466,6 +489,11 @@ def cholesky(node: Node) -> Node:
 def log_abs_det(node: Node) -> Node:
     """log|det A| of (..., n, n), with shape (...)."""
     return make(ops.LOGABSDET, (node,), None, node.dtype, node.shape[:-2], node.device)
+
+
+def det(node: Node) -> Node:
+    """The determinant of (..., n, n): (...)."""
+    return make(ops.DET, (node,), None, node.dtype, node.shape[:-2], node.device)
 
 
 def det_sign(node: Node) -> Node:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lazygrad.dtype import bool_
+from lazygrad.dtype import DType, bool_, int64
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
@@ -65,11 +65,19 @@ def qr_shapes(a: Node, arg: str) -> list[Shape]:
     return [(m, k), (k, n)]
 
 
-SHAPES: dict[Op, Callable[[Node, Any], list[Shape]]] = {ops.EIGH: eigh_shapes, ops.SVD: svd_shapes, ops.QR: qr_shapes}
+def lu_shapes(a: Node, arg: None) -> list[Shape]:
+    """L below the diagonal and U from it on, then the pivots."""
+    m, n = a.shape[-2:]
+    return [(m, n), (min(m, n),)]
+
+
+SHAPES: dict[Op, Callable[[Node, Any], list[Shape]]] = {
+    ops.EIGH: eigh_shapes, ops.SVD: svd_shapes, ops.QR: qr_shapes, ops.LU: lu_shapes
+}  # fmt: skip
 
 
 def factorization(op: Op, a: Node, arg: Any) -> Node:
-    """EIGH, SVD or QR: the factors, one after the other in one line."""
+    """EIGH, SVD, QR or LU: the factors, one after the other in one line."""
     length = sum(math.prod(s) for s in SHAPES[op](a, arg))
     return make(op, (a,), arg, a.dtype, (*a.shape[:-2], length), a.device)
 
@@ -77,6 +85,29 @@ def factorization(op: Op, a: Node, arg: Any) -> Node:
 def pinv(a: Node, arg: PinvArg) -> Node:
     """The pseudoinverse."""
     return make(ops.PINV, (a,), arg, a.dtype, (*a.shape[:-2], a.shape[-1], a.shape[-2]), a.device)
+
+
+def cofactors(a: Node) -> Node:
+    """det(A) A^-T, also of singular matrices."""
+    return make(ops.COFACTORS, (a,), None, a.dtype, a.shape, a.device)
+
+
+def swapped(pivots: Node, count: int) -> Node:
+    """The rows 0, 1, ... count - 1 in the order that an LU's pivots bring them into."""
+    return make(ops.SWAPPED, (pivots,), count, int64, (*pivots.shape[:-1], count), pivots.device)
+
+
+def permutation(pivots: Node, count: int, dtype: DType) -> Node:
+    """P of A = P L U: 1 where its row is what its column was swapped with."""
+    rows = build.reshape(build.iota(count, pivots.device), (count, 1))
+    return cast(build.equal(rows, _row(swapped(pivots, count))), dtype)
+
+
+def lower_and_upper(packed: Node) -> tuple[Node, Node]:
+    """L (m, k), whose diagonal is 1, and U (k, n) of an LU (m, n) in one matrix, with k = min(m, n)."""
+    k, last = min(packed.shape[-2:]), packed.ndim - 1
+    below = triangle(_first(packed, last, k), lower=True, diagonal=0.0)
+    return add(below, identity(below)), triangle(_first(packed, last - 1, k), lower=False)
 
 
 def parts(line: Node, shapes: Sequence[Shape]) -> list[Node]:
@@ -147,6 +178,12 @@ def _first(node: Node, axis: int, count: int) -> Node:
     return build.slice_(node, bounds)
 
 
+def _rest(node: Node, axis: int, count: int) -> Node:
+    bounds = [(0, n, 1) for n in node.shape]
+    bounds[axis] = (count, node.shape[axis], 1)
+    return build.slice_(node, bounds)
+
+
 # -- gradients ---------------------------------------------------------------------------------
 def unsolve(g: Node, out: Node, a: Node, b: Node) -> Node:
     """Of X = A^-1 B for A: -A^-T g X^T."""
@@ -165,6 +202,48 @@ def unlogdet(g: Node, out: Node, a: Node) -> Node:
     """g A^-T."""
     inverse = solve(transpose(a), build.expand(identity(a), a.shape))
     return mul(build.reshape(g, (*g.shape, 1, 1)), inverse)
+
+
+def undet(g: Node, out: Node, a: Node) -> Node:
+    """g times the cofactors, which are finite where the matrix is singular."""
+    return mul(build.reshape(g, (*g.shape, 1, 1)), cofactors(a))
+
+
+def uncofactors(g: Node, out: Node, a: Node) -> Node:
+    """(<g, C> C - C g^T C) / det(A); NaN where the matrix is singular."""
+    along = build.reduce(ops.SUM, mul(g, out), (a.ndim - 2, a.ndim - 1))
+    numerator = sub(mul(along, out), dot(dot(out, transpose(g)), out))
+    return div(numerator, build.reshape(build.det(a), along.shape))
+
+
+def unlu(g: Node, out: Node, a: Node) -> Node:
+    """P L^-T (tril(L^T g_L) + triu(g_U U^T)) U^-T, where tril leaves out the diagonal, and what lies beyond the square
+    part: of wide matrices U's columns are L^-1 A's, of tall ones L's rows A's U^-1."""
+    m, n = a.shape[-2:]
+    k, row, column = min(m, n), a.ndim - 2, a.ndim - 1
+    (packed, pivots), (g_packed, _) = (parts(x, lu_shapes(a, None)) for x in (out, g))
+    lower, upper = lower_and_upper(packed)
+    g_lower = triangle(_first(g_packed, column, k), lower=True, diagonal=0.0)
+    g_upper = triangle(_first(g_packed, row, k), lower=False)
+    beyond = None
+    if n > k:
+        beyond = solve(transpose(lower), _rest(g_upper, column, k))
+        g_lower = sub(g_lower, dot(beyond, transpose(_rest(upper, column, k))))
+    if m > k:
+        beyond = transpose(solve(upper, transpose(_rest(g_lower, row, k))))
+        g_upper = sub(g_upper, dot(transpose(_rest(lower, row, k)), beyond))
+    lower, g_lower, upper, g_upper = (
+        _first(x, axis, k) for x, axis in ((lower, row), (g_lower, row), (upper, column), (g_upper, column))
+    )
+    inner = add(
+        triangle(dot(transpose(lower), g_lower), lower=True, diagonal=0.0),
+        triangle(dot(g_upper, transpose(upper)), lower=False),
+    )
+    found = transpose(solve(upper, transpose(solve(transpose(lower), inner))))
+    if beyond is not None:
+        found = build.concat([found, beyond], column if n > k else row)
+    order = build.cast(pivots, int64)
+    return dot(permutation(order, m, a.dtype), found)
 
 
 def uneigh(g: Node, out: Node, a: Node) -> Node:

@@ -85,11 +85,10 @@ def _gauss(a: Node, factor: float) -> Node:
 
 
 # -- pointwise, two or three sources ------------------------------------------------------------------
-def _share(g: Node, mine: Node, other: Node, out: Node) -> Node:
-    """The winner's cotangent; equal operands get half each, as in torch."""
-    half = scale(g, 0.5)
-    won = build.equal(mine, out)
-    return where(build.equal(mine, other), half, where(won, g, like(g, 0)))
+def _share(g: Node, mine: Node, other: Node, lost: Node) -> Node:
+    """The cotangent of an operand that hasn't `lost`; equal operands get half each. Where one is NaN nobody has
+    lost, as in torch."""
+    return where(lost, like(g, 0), where(build.equal(mine, other), scale(g, 0.5), g))
 
 
 def _power_base(g: Node, out: Node, a: Node, b: Node) -> Node:
@@ -105,7 +104,9 @@ def _power_exponent(g: Node, out: Node, a: Node, b: Node) -> Node:
 
 
 def _norm2(a: Node, b: Node) -> Node:
-    return add(_square(a), _square(b))
+    """a^2 + b^2, 1 instead of 0: nothing flows back to the origin, where the angle has no derivative."""
+    total = add(_square(a), _square(b))
+    return where(build.equal(total, like(total, 0)), like(total, 1), total)
 
 
 VJP |= {
@@ -116,7 +117,7 @@ VJP |= {
     ops.FLOORDIV: (_zero, lambda g, out, a, b: like(b, 0)),
     ops.REMAINDER: (
         lambda g, out, a, b: g,
-        lambda g, out, a, b: neg(mul(g, pointwise(ops.FLOOR, div(a, b)))),
+        lambda g, out, a, b: neg(mul(g, pointwise(ops.FLOORDIV, a, b))),
     ),
     ops.FMOD: (
         lambda g, out, a, b: g,
@@ -132,8 +133,14 @@ VJP |= {
         lambda g, out, a, b: mul(g, mul(pointwise(ops.SIGN, a), pointwise(ops.COPYSIGN, like(b, 1), b))),
         lambda g, out, a, b: like(b, 0),
     ),
-    ops.MAXIMUM: (lambda g, out, a, b: _share(g, a, b, out), lambda g, out, a, b: _share(g, b, a, out)),
-    ops.MINIMUM: (lambda g, out, a, b: _share(g, a, b, out), lambda g, out, a, b: _share(g, b, a, out)),
+    ops.MAXIMUM: (
+        lambda g, out, a, b: _share(g, a, b, build.less(a, b)),
+        lambda g, out, a, b: _share(g, b, a, build.less(b, a)),
+    ),
+    ops.MINIMUM: (
+        lambda g, out, a, b: _share(g, a, b, build.less(b, a)),
+        lambda g, out, a, b: _share(g, b, a, build.less(a, b)),
+    ),
     ops.BARRIER: (lambda g, out, a, after: g, None),
     ops.WHERE: (
         None,
@@ -261,15 +268,38 @@ VJP |= {
 }
 
 
+# -- gamma's family -----------------------------------------------------------------------------------
+def _gamma_density(a: Node, x: Node) -> Node:
+    """x^(a-1) exp(-x) / gamma(a), the slope of IGAMMA in x."""
+    return pointwise(ops.EXP, sub(sub(mul(shift(a, -1), pointwise(ops.LOG, x)), x), pointwise(ops.LGAMMA, a)))
+
+
+def _unknown_slope(g: Node, out: Node, *src: Node) -> Node:
+    raise NotImplementedError(at_user_line(f"the derivative for '{out.op.name.lower()}: input' is not implemented"))
+
+
+VJP |= {
+    ops.IGAMMA: (_unknown_slope, lambda g, out, a, x: mul(g, _gamma_density(a, x))),
+    ops.IGAMMAC: (_unknown_slope, lambda g, out, a, x: neg(mul(g, _gamma_density(a, x)))),
+    ops.ZETA: (
+        _unknown_slope,
+        lambda g, out, s, q: neg(mul(g, mul(s, build.of_pairs(ops.ZETA, shift(s, 1), q)))),
+    ),
+}
+
+
 # -- factorizations -----------------------------------------------------------------------------------
 VJP |= {
     ops.SOLVE: (factorizations.unsolve, lambda g, out, a, b: build.solve(build.transpose(a), g)),
     ops.CHOLESKY: (factorizations.uncholesky,),
     ops.LOGABSDET: (factorizations.unlogdet,),
     ops.DETSIGN: (_zero,),
+    ops.DET: (factorizations.undet,),
+    ops.COFACTORS: (factorizations.uncofactors,),
     ops.EIGH: (factorizations.uneigh,),
     ops.SVD: (factorizations.unsvd,),
     ops.QR: (factorizations.unqr,),
+    ops.LU: (factorizations.unlu,),
     ops.PINV: (factorizations.unpinv,),
 }
 
@@ -357,11 +387,13 @@ def gradients(
     wanted: list[Node],
     custom: Custom = by_its_call,
     watched: Mapping[Node, Callable[[Node], Node]] | None = None,
+    seen: Callable[[Node, int, Node], None] | None = None,
 ) -> list[Node | None]:
     """The gradient of sum(outputs * cotangents) for each of `wanted`; None where nothing flows.
 
     `custom` differentiates calls that bring their own gradient. A cotangent that is complete passes through
-    the function that `watched` has for its node, and what that returns goes on.
+    the function that `watched` has for its node, and what that returns goes on. What a node passes on to its
+    source i is shown to `seen`.
     """
     parts = _with_parts(outputs)
     outputs = [parts.get(o, o) for o in outputs]
@@ -387,8 +419,10 @@ def gradients(
             flows = [_vjp(node, i, cotangent[node]) if s in leads else None for i, s in enumerate(node.src)]
         else:
             continue
-        for s, flow in zip(node.src, flows, strict=False):
+        for i, (s, flow) in enumerate(zip(node.src, flows, strict=False)):
             if flow is not None and s in leads:
+                if seen is not None:
+                    seen(node, i, flow)
                 cotangent[s] = add(cotangent[s], flow) if s in cotangent else flow
     return [cotangent.get(t) for t in targets]
 

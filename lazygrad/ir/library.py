@@ -41,9 +41,8 @@ from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 from lazygrad.shape import Shape, normalize_axis
 
-names_what_it_makes(
-    __file__, generic=("wide", "unary", "square", "last", "standardized", "affine", "channels", "activation")
-)
+GENERIC = "wide unary square last blend standardized affine channels activation log1p_exp log1p_exp_down"
+names_what_it_makes(__file__, generic=tuple(GENERIC.split()))
 
 
 def wide(node: Node) -> Node:
@@ -63,6 +62,14 @@ def mean(node: Node, axes: Shape) -> Node:
     """The mean over `axes`, kept with size 1."""
     count = math.prod(node.shape[a] for a in axes)
     return scale(reduce(ops.SUM, node, axes), 1 / count if count else math.nan)
+
+
+def blend(a: Node, b: Node, weight: Node) -> Node:
+    """a + weight * (b - a), reckoned from the nearer end: exact at both, and infinities only where an end is one."""
+    distance = sub(b, a)
+    near = add(a, mul(weight, distance))
+    far = sub(b, mul(distance, sub(like(weight, 1), weight)))
+    return where(less(unary(ops.ABS, weight), like(weight, 0.5)), near, far)
 
 
 def last(node: Node, axis: int) -> Node:
@@ -213,18 +220,26 @@ def silu(x: Node) -> Node:
     return mul(x, unary(ops.SIGMOID, x))
 
 
+def log1p_exp_down(y: Node) -> Node:
+    """log(1 + exp(-|y|)), which never overflows. A y of 0 counts as rising to it, in derivatives of every order."""
+    return unary(ops.LOG1P, unary(ops.EXP, where(pointwise(ops.LE, y, like(y, 0)), y, neg(y))))
+
+
+def log1p_exp(y: Node) -> Node:
+    """log(1 + exp(y)), which never overflows."""
+    return add(relu(y), log1p_exp_down(y))
+
+
 def softplus(x: Node, beta: float = 1.0, threshold: float = 20.0) -> Node:
     """log(1 + exp(beta x)) / beta, x itself where beta x > threshold."""
     y = scale(x, beta)
-    # max(y, 0) + log1p(exp(-|y|)): exp never overflows, and the two kinks at 0 cancel (MAXIMUM shares there)
-    rest = unary(ops.LOG1P, unary(ops.EXP, neg(unary(ops.ABS, y))))
-    value = scale(add(pointwise(ops.MAXIMUM, y, like(y, 0)), rest), 1 / beta)
+    value = scale(log1p_exp(y), 1 / beta)
     return where(less(like(y, threshold), y), x, value)
 
 
 def logsigmoid(x: Node) -> Node:
-    """log(sigmoid(x)) = -softplus(-x)."""
-    return neg(softplus(neg(x), threshold=math.inf))
+    """log(sigmoid(x)) = -log(1 + exp(-x))."""
+    return neg(log1p_exp(neg(x)))
 
 
 def mish(x: Node) -> Node:

@@ -33,7 +33,7 @@ from lazygrad.ir.build import (
     sub,
     where,
 )
-from lazygrad.ir.library import last, mean, relu, square, unary, wide
+from lazygrad.ir.library import last, log1p_exp, mean, relu, square, unary, wide
 from lazygrad.ir.node import Node
 from lazygrad.shape import broadcast
 
@@ -123,13 +123,11 @@ def binary_cross_entropy_with_logits(positive: Node | None) -> Callable[[Node, N
     """-(p y log sigmoid(x) + (1 - y) log(1 - sigmoid(x))) with p the weight of positive targets."""
 
     def formula(x: Node, y: Node) -> Node:
-        # log(1 + exp(-x)) = log1p(exp(-|x|)) + max(-x, 0); MAXIMUM's shared gradient is right at 0
-        down = pointwise(ops.MAXIMUM, neg(x), like(x, 0))
-        softplus = add(unary(ops.LOG1P, unary(ops.EXP, neg(unary(ops.ABS, x)))), down)
+        miss = log1p_exp(neg(x))
         if positive is None:
-            return add(mul(sub(like(y, 1), y), x), softplus)
+            return add(mul(sub(like(y, 1), y), x), miss)
         factor = shift(mul(shift(cast(positive, x.dtype), -1), y), 1)
-        return add(mul(sub(like(y, 1), y), x), mul(factor, softplus))
+        return add(mul(sub(like(y, 1), y), x), mul(factor, miss))
 
     return formula
 
@@ -175,8 +173,8 @@ def gaussian_nll(x: Node, y: Node, variance: Node, full: bool, eps: float) -> No
 
 
 def margin(x: Node) -> Node:
-    """max(0, x) of a margin: gradient 0 at 0."""
-    return relu(x)
+    """max(0, x) of a margin: gradient 1 at 0, as torch's clamp has it."""
+    return where(less(x, like(x, 0)), like(x, 0), x)
 
 
 def hinge_embedding(bound: float) -> Callable[[Node, Node], Node]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import enum
 import importlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from lazygrad.dtype import DType, bool_, int32, int64
-from lazygrad.errors import LinAlgError
-from lazygrad.ir import scattering
+from lazygrad.ir import lapack, scattering
 from lazygrad.ir import special as numpy_special
 
 
@@ -240,18 +238,30 @@ CUMMIN = _op("CUMMIN", Kind.SCAN, 1, lambda xp, axis, a: _accumulate(xp, xp.mini
 
 # -- run by the array library: arg = axis; a stable ascending sort ------------------------------------
 ARGSORT = _op("ARGSORT", Kind.LIBRARY, 1, lambda xp, axis, a: _argsort(xp, axis, a), _int64)
+# of two numbers each; no device function computes them
+IGAMMA = _op("IGAMMA", Kind.LIBRARY, 2, lambda xp, arg, a, x: special(xp).gammainc(a, x), _first)
+IGAMMAC = _op("IGAMMAC", Kind.LIBRARY, 2, lambda xp, arg, a, x: special(xp).gammaincc(a, x), _first)
+ZETA = _op("ZETA", Kind.LIBRARY, 2, lambda xp, arg, s, q: special(xp).zeta(s, q), _first)
 # factorizations of (..., n, n) matrices, in at least float32
-SOLVE = _op("SOLVE", Kind.LIBRARY, 2, lambda xp, arg, a, b: _checked(xp.linalg.solve, a, b), _first)  # b is (..., n, k)
-CHOLESKY = _op("CHOLESKY", Kind.LIBRARY, 1, lambda xp, arg, a: _checked(xp.linalg.cholesky, a), _first)
+# b is (..., n, k)
+SOLVE = _op("SOLVE", Kind.LIBRARY, 2, lambda xp, arg, a, b: lapack.checked(xp.linalg.solve, a, b), _first)
+CHOLESKY = _op("CHOLESKY", Kind.LIBRARY, 1, lambda xp, arg, a: lapack.checked(xp.linalg.cholesky, a), _first)
 LOGABSDET = _op("LOGABSDET", Kind.LIBRARY, 1, lambda xp, arg, a: xp.linalg.slogdet(a)[1], _first)  # (...)
+DET = _op("DET", Kind.LIBRARY, 1, lambda xp, arg, a: xp.linalg.det(a), _first)  # (...)
+COFACTORS = _op("COFACTORS", Kind.LIBRARY, 1, lambda xp, arg, a: lapack.cofactors(xp, a), _first)
 DETSIGN = _op("DETSIGN", Kind.LIBRARY, 1, lambda xp, arg, a: xp.linalg.slogdet(a)[0], _first)  # (...)
 
 # the factors of (..., m, n) one after the other in one line, see ir/factorizations.py; arg: an EighArg;
-# "full", "reduced" or "values"; "reduced" or "complete"; a PinvArg
-EIGH = _op("EIGH", Kind.LIBRARY, 1, lambda xp, arg, a: _eigh(xp, arg, a), _first)
-SVD = _op("SVD", Kind.LIBRARY, 1, lambda xp, arg, a: _svd(xp, arg, a), _first)
-QR = _op("QR", Kind.LIBRARY, 1, lambda xp, mode, a: _in_one_line(xp, *_checked(xp.linalg.qr, a, mode)), _first)
-PINV = _op("PINV", Kind.LIBRARY, 1, lambda xp, arg, a: _pinv(xp, arg, a), _first)
+# "full", "reduced" or "values"; "reduced" or "complete"; nothing; a PinvArg
+EIGH = _op("EIGH", Kind.LIBRARY, 1, lambda xp, arg, a: lapack.eigh(xp, arg, a), _first)
+SVD = _op("SVD", Kind.LIBRARY, 1, lambda xp, arg, a: lapack.svd(xp, arg, a), _first)
+QR = _op(
+    "QR", Kind.LIBRARY, 1, lambda xp, mode, a: lapack.in_one_line(xp, *lapack.checked(xp.linalg.qr, a, mode)), _first
+)
+LU = _op("LU", Kind.LIBRARY, 1, lambda xp, arg, a: lapack.lu(xp, a), _first)
+PINV = _op("PINV", Kind.LIBRARY, 1, lambda xp, arg, a: lapack.pinv(xp, arg, a), _first)
+# (..., k) pivots -> (..., count): where an LU's row swaps bring rows 0, 1, ... count - 1; arg = count
+SWAPPED = _op("SWAPPED", Kind.LIBRARY, 1, lambda xp, count, pivots: lapack.swapped(xp, count, pivots), _int64)
 
 # -- attention: src = q, k, v, [mask], [seed, offset], then for gradients (grad_out, lse, delta); arg: an
 # ir/attention.py AttentionArg. Meaning: the decompositions in that file.
@@ -375,43 +385,6 @@ def _accumulate(xp: Any, combine: Any, axis: int, a: Any) -> Any:
 
 def _argsort(xp: Any, axis: int, a: Any) -> Any:
     return xp.argsort(a, axis=axis, kind="stable")
-
-
-def _checked(factorize: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """LinAlgError, a RuntimeError as in torch, where the matrix doesn't allow it."""
-    try:
-        return factorize(*arguments, **options)
-    except np.linalg.LinAlgError as error:
-        raise LinAlgError(f"linalg.{factorize.__name__}: {error}") from None
-
-
-def _in_one_line(xp: Any, *factors: Any) -> Any:
-    """Matrices (or vectors) of one batch, one after the other in the last dimension."""
-    batch = factors[0].shape[:-2]
-    return xp.concatenate([f.reshape(*batch, math.prod(f.shape[len(batch) :])) for f in factors], -1)
-
-
-def _eigh(xp: Any, arg: Any, a: Any) -> Any:
-    triangle = "U" if arg.upper else "L"
-    if not arg.vectors:
-        return _checked(xp.linalg.eigvalsh, a, UPLO=triangle)
-    values, vectors = _checked(xp.linalg.eigh, a, UPLO=triangle)
-    return _in_one_line(xp, values[..., None, :], vectors)
-
-
-def _svd(xp: Any, arg: str, a: Any) -> Any:
-    if arg == "values":
-        return _checked(xp.linalg.svd, a, compute_uv=False)
-    u, s, vh = _checked(xp.linalg.svd, a, full_matrices=arg == "full")
-    return _in_one_line(xp, u, s[..., None, :], vh)
-
-
-def _pinv(xp: Any, arg: Any, a: Any) -> Any:
-    u, s, vh = _checked(xp.linalg.svd, a, full_matrices=False)
-    largest = s.max(-1, keepdims=True) if s.size else s
-    counts = s > xp.maximum(arg.atol, arg.rtol * largest)
-    inverse = xp.where(counts, 1 / xp.where(counts, s, 1), 0).astype(a.dtype)
-    return xp.matmul(xp.swapaxes(vh, -1, -2) * inverse[..., None, :], xp.swapaxes(u, -1, -2))
 
 
 def philox(xp: Any, seed: Any, counter: Any) -> Any:

@@ -11,9 +11,8 @@ then computed anyway, and once is enough.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from lazygrad.dtype import float32, float64
 from lazygrad.ir import build as b
@@ -48,7 +47,7 @@ def recognise(roots: Iterable[Node]) -> dict[Node, Node]:
         match = found.get(node)
         if match is not None and not _is_private(match, users, wanted):
             match = None
-        made = None if match is None else _attention(match, maskings)
+        made = None if match is None else _attention(match, maskings, wanted)
         if made is None:
             twin[node] = rebuild(node, tuple(twin[s] for s in node.src))
         else:
@@ -80,9 +79,7 @@ class _Scores:
     """The way from the softmax's input down to the product of q and k, outermost first."""
 
     factor: float = 1.0
-    scalars: tuple[
-        tuple[Op, Node], ...
-    ] = ()  # runtime numbers of one element that scale the scores
+    scalars: tuple[tuple[Op, Node], ...] = ()  # runtime numbers of one element that scale the scores
     layers: tuple[_RawLayer, ...] = ()
     swapped: bool = False  # the node met last holds the scores transposed
     inside: tuple[Node, ...] = ()
@@ -98,9 +95,7 @@ class _Match:
     softmax: Node | None = None
     dropout: tuple[float, Node, Node] | None = None  # p, seed, offset
     scores: _Scores = field(default_factory=_Scores)
-    inside: list[Node] = field(
-        default_factory=list
-    )  # whatever is as large as the scores, and their row sums
+    inside: list[Node] = field(default_factory=list)  # whatever is as large as the scores, and their row sums
 
 
 def _is_private(match: _Match, users: dict[Node, list[Node]], wanted: set[Node]) -> bool:
@@ -165,6 +160,16 @@ def _is_swap(permute: Node) -> bool:
     return permute.arg == (*range(n - 2), n - 1, n - 2)
 
 
+def _joined(node: Node, wanted: set[Node]) -> Node:
+    """The views on the way down, neighbours of one kind as one, except around what is wanted."""
+    if node.op not in b.VIEWS or node in wanted:
+        return node
+    below = _joined(node.src[0], wanted)
+    if below.op is node.op and below not in wanted:
+        return b.merged(node.op, below, node.arg)
+    return node if below is node.src[0] else _moved_like(node, below)
+
+
 def _with_lead(node: Node, lead: Shape) -> Node:
     """The same matrices under other leading dimensions of equal number."""
     return b.reshape(node, (*lead, *node.shape[-2:]))
@@ -198,10 +203,7 @@ def _dropout(node: Node) -> tuple[Node, tuple[float, Node, Node]] | None:
     linear = b.reshape(b.iota(node.numel, node.device), node.shape)
     for offset in map(_broadcast_from, counter.src):
         # equal nodes are one node, so building it anew tells whether it is exactly this
-        if (
-            offset.ndim == seed.ndim == 0
-            and keep_mask(seed, b.add(linear, offset), float(p)) is keep
-        ):
+        if offset.ndim == seed.ndim == 0 and keep_mask(seed, b.add(linear, offset), float(p)) is keep:
             return kept.src[0], (float(p), seed, offset)
     return None
 
@@ -214,10 +216,21 @@ def _broadcast_from(node: Node) -> Node:
 def _under(node: Node, through: tuple[Op, ...], inside: list[Node]) -> Node:
     """The first float node below that is none of `through`; all on the way are inside."""
     inside.append(node)
-    while node.op in through and node.src[0].dtype.is_floating_point:
-        node = node.src[0]
+    while True:
+        if _is_undone(node):
+            inside.append(node.src[0])
+            node = node.src[0].src[0]
+        elif node.op in through and node.src[0].dtype.is_floating_point:
+            node = node.src[0]
+        else:
+            return node
         inside.append(node)
-    return node
+
+
+def _is_undone(node: Node) -> bool:
+    """A reshape of a reshape, back to the shape that was there."""
+    below = node.src[0] if node.op is ops.RESHAPE else node
+    return below.op is ops.RESHAPE and below.src[0].shape == node.shape
 
 
 def _softmax_source(node: Node, inside: list[Node]) -> Node | None:
@@ -236,10 +249,7 @@ def _softmax_source(node: Node, inside: list[Node]) -> Node | None:
     source = _under(shifted.src[0], (ops.CAST,), inside)
     # a gradient through the maximum is 0: the shift cancels
     top = _under(shifted.src[1], (ops.CAST, ops.EXPAND, ops.DETACH), inside)
-    if (
-        not _is_row_maximum(top, rows, inside)
-        or _under(top.src[0], (ops.CAST, ops.DETACH), inside) is not source
-    ):
+    if not _is_row_maximum(top, rows, inside) or _under(top.src[0], (ops.CAST, ops.DETACH), inside) is not source:
         return None
     return shifted.src[0]
 
@@ -308,9 +318,7 @@ def _scaled(way: _Scores, op: Op, by: Node) -> _Scores | None:
     return replace(way, factor=way.factor * value if op is ops.MUL else way.factor / value)
 
 
-def _masked(
-    way: _Scores, found: _Scores, node: Node, mask: Node, fill: float | None
-) -> _Scores | None:
+def _masked(way: _Scores, found: _Scores, node: Node, mask: Node, fill: float | None) -> _Scores | None:
     """`found`, which lies below `node`, and the layer that `node` lays on it, scaled as above."""
     value = constant_value(mask) if fill is None else None
     if value == 0:
@@ -335,7 +343,7 @@ def _negated(condition: Node) -> Node:
 
 
 # -- the operation -----------------------------------------------------------------------------
-def _attention(match: _Match, maskings: Maskings) -> Node | None:
+def _attention(match: _Match, maskings: Maskings, wanted: set[Node]) -> Node | None:
     """The matched product as ATTENTION, cast and shaped as it was; None where no kernel does it."""
     way, product, v = match.scores, match.scores.inside[-1], match.v
     assert match.softmax is not None
@@ -344,13 +352,11 @@ def _attention(match: _Match, maskings: Maskings) -> Node | None:
     q_len, k_len = match.softmax.shape[-2:]
     if q.shape[-1] != v.shape[-1] or q.shape[-1] > WIDEST_HEAD or 0 in q.shape:
         return None
-    doubles = {
-        n.dtype is float64 for n in (*match.inside, *way.inside, q, v) if n.dtype.is_floating_point
-    }
+    doubles = {n.dtype is float64 for n in (*match.inside, *way.inside, q, v) if n.dtype.is_floating_point}
     if len(doubles) > 1:
         return None
     lead = _batch_and_heads(match.softmax.shape[:-2], q)
-    q, k, v = (_with_lead(x, lead) for x in (q, k, v))
+    q, k, v = (_joined(_with_lead(x, lead), wanted) for x in (q, k, v))
     (q, q_factor), (k, k_factor) = _without_factor(q), _without_factor(k)
     layers = tuple(Layer(_in_four(layer, lead), layer.fill) for layer in way.layers)
     if layers not in maskings:
@@ -403,22 +409,14 @@ def _in_four(layer: _RawLayer, lead: Shape) -> Node:
     return _with_lead(b.expand(mask, (*layer.lead, *mask.shape[-2:])), lead)
 
 
-VIEWS: dict[Op, Callable[[Node, Any], Node]] = {
-    ops.RESHAPE: b.reshape,
-    ops.PERMUTE: b.permute,
-    ops.EXPAND: b.expand,
-    ops.SLICE: b.slice_,
-}
-
-
 def _moved_like(node: Node, source: Node) -> Node:
     """The movement op `node` of another source."""
-    return VIEWS[node.op](source, node.arg)
+    return b.VIEWS[node.op](source, node.arg)
 
 
 def _without_factor(node: Node) -> tuple[Node, float]:
     """(x, c) where the node is c * x, seen through views."""
-    if node.op in VIEWS:
+    if node.op in b.VIEWS:
         inner, factor = _without_factor(node.src[0])
         return (node, 1.0) if inner is node.src[0] else (_moved_like(node, inner), factor)
     if node.op is ops.MUL or node.op is ops.DIV:
@@ -432,14 +430,10 @@ def _narrowed(node: Node, dtype: object) -> Node | None:
     """x where the node is x of `dtype` cast to more, seen through views."""
     if node.dtype is dtype:
         return node
-    if node.op in VIEWS:
+    if node.op in b.VIEWS:
         inner = _narrowed(node.src[0], dtype)
         return None if inner is None else _moved_like(node, inner)
-    widened = (
-        node.op is ops.CAST
-        and node.src[0].dtype is dtype
-        and node.src[0].dtype.itemsize < node.dtype.itemsize
-    )
+    widened = node.op is ops.CAST and node.src[0].dtype is dtype and node.src[0].dtype.itemsize < node.dtype.itemsize
     return node.src[0] if widened else None
 
 

@@ -67,18 +67,11 @@ def _step(node: Node) -> Node | None:
 
 def _rebuilt(node: Node, src: tuple[Node, ...]) -> Node:
     """Through the builders, where those merge neighbouring movements."""
-    if src == node.src:
+    if src == node.src and not (node.op in build.VIEWS and src[0].op is node.op):
         return node
-    if node.op is ops.RESHAPE:
-        made = build.reshape(src[0], node.arg)
-    elif node.op is ops.PERMUTE:
-        made = build.permute(src[0], node.arg)
-    elif node.op is ops.EXPAND:
-        made = build.expand(src[0], node.arg)
-    elif node.op is ops.SLICE:
-        made = build.slice_(src[0], node.arg)
-    else:
+    if node.op not in build.VIEWS:
         return rebuild(node, src)
+    made = build.VIEWS[node.op](src[0], node.arg)
     if made.op.kind is not Kind.SOURCE:
         made.where = node.where
     return made

@@ -2,8 +2,8 @@
 
 from lazygrad.nn import attention, functional, init, parallel, utils
 from lazygrad.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
-from lazygrad.nn.lazy import UninitializedBuffer, UninitializedParameter
 from lazygrad.nn.module import Module
+from lazygrad.nn.modules import files as _files
 from lazygrad.nn.modules.activation import (
     CELU,
     ELU,
@@ -44,6 +44,7 @@ from lazygrad.nn.modules.convolution import (
     ConvTranspose2d,
     ConvTranspose3d,
 )
+from lazygrad.nn.modules.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from lazygrad.nn.modules.embedding import Embedding, EmbeddingBag
 from lazygrad.nn.modules.layout import (
     ChannelShuffle,
@@ -105,12 +106,15 @@ from lazygrad.nn.modules.loss import (
     HuberLoss,
     KLDivLoss,
     L1Loss,
+    LinearCrossEntropyLoss,
+    LinearCrossEntropyOptions,
     MarginRankingLoss,
     MSELoss,
     MultiLabelMarginLoss,
     MultiLabelSoftMarginLoss,
     MultiMarginLoss,
     NLLLoss,
+    NLLLoss2d,
     PoissonNLLLoss,
     SmoothL1Loss,
     SoftMarginLoss,
@@ -118,15 +122,10 @@ from lazygrad.nn.modules.loss import (
     TripletMarginWithDistanceLoss,
 )
 from lazygrad.nn.modules.normalization import (
-    AlphaDropout,
     BatchNorm1d,
     BatchNorm2d,
     BatchNorm3d,
-    Dropout,
-    Dropout1d,
-    Dropout2d,
-    Dropout3d,
-    FeatureAlphaDropout,
+    CrossMapLRN2d,
     GroupNorm,
     InstanceNorm1d,
     InstanceNorm2d,
@@ -167,6 +166,7 @@ from lazygrad.nn.modules.recurrent import (
     RNNCell,
     RNNCellBase,
 )
+from lazygrad.nn.modules.synchronized import SyncBatchNorm
 from lazygrad.nn.modules.transformer import (
     MultiheadAttention,
     Transformer,
@@ -176,4 +176,4 @@ from lazygrad.nn.modules.transformer import (
     TransformerEncoderLayer,
 )
 from lazygrad.nn.parallel import DataParallel
-from lazygrad.nn.parameter import Buffer, Parameter
+from lazygrad.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter

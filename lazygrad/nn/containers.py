@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, overload
+from operator import itemgetter
+from typing import Any, Self, overload
 
 from lazygrad.nn.module import Module
 from lazygrad.nn.parameter import Parameter
@@ -98,6 +99,17 @@ class Sequential(ModuleSequence):
     def __iadd__(self, other: Sequential) -> Sequential:
         self.extend(other)
         return self
+
+    def __mul__(self, times: int) -> Sequential:
+        """The same modules several times over. ValueError unless that is once or more."""
+        if times <= 0:
+            raise ValueError(f"Non-positive multiplication factor {times} for {type(self)}")
+        return Sequential(*list(self) * times)
+
+    __rmul__ = __mul__
+
+    def __imul__(self, times: int) -> Sequential:
+        return self.extend((self * times)[len(self) :])
 
 
 class ModuleList(ModuleSequence):
@@ -235,7 +247,7 @@ class ParameterList(Module):
 class ParameterDict(Module):
     """A dictionary of parameters, in the order they were added; other values are kept as they are."""
 
-    def __init__(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None) -> None:
+    def __init__(self, parameters: Mapping[str, Any] | ParameterDict | Iterable[tuple[str, Any]] | None = None) -> None:
         super().__init__()
         self._keys: dict[str, None] = {}
         if parameters is not None:
@@ -280,13 +292,49 @@ class ParameterDict(Module):
         del self[key]
         return value
 
+    def popitem(self) -> tuple[str, Any]:
+        """Take the last pair out."""
+        key = next(reversed(self._keys))
+        return key, self.pop(key)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """The value at `key`, where there is none `default`, which is put there."""
+        if key not in self._keys:
+            self[key] = default
+        return self[key]
+
+    def copy(self) -> ParameterDict:
+        """Another dictionary of the same parameters."""
+        return type(self)(self.items())
+
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
+        """A dictionary with one value for all keys."""
+        return type(self)((key, default) for key in keys)
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._keys)
+
+    def __or__(self, other: ParameterDict) -> ParameterDict:
+        joined = self.copy()
+        joined.update(other)
+        return joined
+
+    def __ror__(self, other: ParameterDict) -> ParameterDict:
+        return type(self)(other) | self
+
+    def __ior__(self, other: ParameterDict) -> Self:
+        self.update(other)
+        return self
+
     def clear(self) -> None:
         for key in list(self._keys):
             del self[key]
 
-    def update(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
-        """Add or replace several."""
-        for key, value in parameters.items() if isinstance(parameters, Mapping) else parameters:
+    def update(self, parameters: Mapping[str, Any] | ParameterDict | Iterable[tuple[str, Any]]) -> None:
+        """Add or replace several; those of a plain dict in the order of their names, as torch does."""
+        pairs = parameters.items() if isinstance(parameters, (Mapping, ParameterDict)) else parameters
+        plain = isinstance(parameters, Mapping) and not isinstance(parameters, OrderedDict)
+        for key, value in sorted(pairs, key=itemgetter(0)) if plain else pairs:
             self[key] = value
 
     def extra_repr(self) -> str:

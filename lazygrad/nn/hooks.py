@@ -107,6 +107,10 @@ class HookedModule(ModuleTree):
         complete; what it returns, if anything, goes on in place of grad_input."""
         return self._register(self._backward_hooks, hook, prepend, False)
 
+    def register_backward_hook(self, hook: Hook) -> RemovableHandle:
+        """torch's older form of register_full_backward_hook(): the same here."""
+        return self.register_full_backward_hook(hook)
+
     def register_full_backward_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Call hook(module, grad_output) before the module's own gradients are taken; what it returns, if
         anything, enters in place of grad_output."""
@@ -128,6 +132,16 @@ class HookedModule(ModuleTree):
     def register_state_dict_post_hook(self, hook: Hook) -> RemovableHandle:
         """Call hook(module, state_dict, prefix, local_metadata) when state_dict() has read this module."""
         return RemovableHandle(self._state_dict_hooks, hook)
+
+    def _register_state_dict_hook(self, hook: Hook) -> RemovableHandle:
+        """A post hook that may return another dictionary."""
+        handle = RemovableHandle(self._state_dict_hooks, hook)
+        self._replacing_hooks.add(handle.id)
+        return handle
+
+    def _register_load_state_dict_pre_hook(self, hook: Hook, with_module: bool = False) -> RemovableHandle:
+        """register_load_state_dict_pre_hook() for a hook that is not given the module unless `with_module`."""
+        return self.register_load_state_dict_pre_hook(hook if with_module else lambda module, *rest: hook(*rest))
 
     def register_load_state_dict_pre_hook(self, hook: Hook) -> RemovableHandle:
         """Call hook(module, state_dict, prefix, {}, strict, missing, unexpected, errors) before loading."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -110,9 +113,7 @@ def _fans(tensor: Tensor) -> tuple[int, int]:
     """(inputs, outputs) of one element of the result: kernel positions count as inputs and outputs."""
     shape = tensor.node.shape
     if len(shape) < 2:
-        raise ValueError(
-            at_user_line("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
-        )
+        raise ValueError(at_user_line("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions"))
     field = math.prod(shape[2:])
     return shape[1] * field, shape[0] * field
 
@@ -128,9 +129,7 @@ def _fan(tensor: Tensor, mode: str) -> int:
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor that keeps variance through a nonlinearity. ValueError for an unknown one."""
-    if nonlinearity in ("linear", "conv1d", "conv2d", "conv3d", "sigmoid") or nonlinearity.startswith(
-        "conv_transpose"
-    ):
+    if nonlinearity in ("linear", "conv1d", "conv2d", "conv3d", "sigmoid") or nonlinearity.startswith("conv_transpose"):
         return 1.0
     if nonlinearity == "leaky_relu":
         slope = 0.01 if param is None else param
@@ -203,3 +202,20 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
     rank = build.argsort(build.argsort(order, 0), 0)
     dropped = build.less(rank, build.like(rank, math.ceil(sparsity * rows)))
     return _put(tensor, build.where(dropped, build.like(tensor.node, 0), build.detach(tensor.node)))
+
+
+def _older(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    name = function.__name__.removesuffix("_")
+
+    @functools.wraps(function)
+    def older(*args: object, **kwargs: object) -> Tensor:
+        warnings.warn(f"nn.init.{name} is deprecated, use nn.init.{name}_", FutureWarning, stacklevel=2)
+        return function(*args, **kwargs)
+
+    older.__name__ = name
+    return older
+
+
+uniform, normal, constant, eye, dirac = (_older(f) for f in (uniform_, normal_, constant_, eye_, dirac_))
+xavier_uniform, xavier_normal, orthogonal = (_older(f) for f in (xavier_uniform_, xavier_normal_, orthogonal_))
+kaiming_uniform, kaiming_normal, sparse = (_older(f) for f in (kaiming_uniform_, kaiming_normal_, sparse_))

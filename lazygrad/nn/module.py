@@ -3,43 +3,29 @@
 from __future__ import annotations
 
 import itertools
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from lazygrad.device import Device
 from lazygrad.device import device as parse_device
 from lazygrad.dtype import DType, bfloat16, float16, float32, float64
-from lazygrad.nn.hooks import HookedModule
-from lazygrad.nn.parameter import moved, replace_value
+from lazygrad.errors import at_user_line
+from lazygrad.memory_layout import check_memory_format
+from lazygrad.nn.parameter import replace_value
+from lazygrad.nn.saving import SavedModule
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.core import grad_mode
+from lazygrad.tensor.creation import empty_like
 
 M = TypeVar("M", bound="Module")
 
-EXTRA_STATE = "_extra_state"
 
-
-class IncompatibleKeys(NamedTuple):
-    """What load_state_dict(strict=False) could not match."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-    def __repr__(self) -> str:
-        if not self.missing_keys and not self.unexpected_keys:
-            return "<All keys matched successfully>"
-        return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
-
-
-class Module(HookedModule):
+class Module(SavedModule):
     """Base class of neural network modules. See torch.nn.Module."""
 
     # -- calling
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(
-            f'Module [{type(self).__name__}] is missing the required "forward" function'
-        )
+        raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     # -- modes and placement
     def train(self: M, mode: bool = True) -> M:
@@ -76,15 +62,20 @@ class Module(HookedModule):
         function(self)
         return self
 
-    def _convert(self: M, device: Device | None, dtype: DType | None) -> M:
-        """Move every parameter, its gradient and every buffer; only floats change dtype."""
-        for module in self.modules():
-            for tensor in itertools.chain(module._parameters.values(), module._buffers.values()):
-                if tensor is not None:
-                    _convert_tensor(tensor, device, dtype)
-                    if tensor.grad is not None:
-                        _convert_tensor(tensor.grad, device, dtype)
+    def _apply(self: M, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> M:
+        """Put fn(tensor) in the place of the value of every parameter, its gradient and every buffer. The tensors stay
+        the same objects, so that optimizers go on with them."""
+        for module in self.children() if recurse else ():
+            module._apply(fn)
+        for tensor in itertools.chain(self._parameters.values(), self._buffers.values()):
+            for held in () if tensor is None else (tensor, tensor.grad):
+                if held is not None:
+                    _replace(held, fn)
         return self
+
+    def _convert(self: M, device: Device | None, dtype: DType | None) -> M:
+        """Only floats change dtype."""
+        return self._apply(lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None))
 
     def to(self: M, *args: Any, **kwargs: Any) -> M:
         """to(device), to(dtype), to(device, dtype) or to(tensor): in place, the parameters stay the same
@@ -96,14 +87,29 @@ class Module(HookedModule):
             )
         return self._convert(device, dtype)
 
+    def to_empty(self: M, *, device: Any, recurse: bool = True) -> M:
+        """Move parameters and buffers to a device without their values: what they hold then is unspecified."""
+        return self._apply(lambda t: empty_like(t, device=device or t.device), recurse)
+
     def cpu(self: M) -> M:
         return self._convert(parse_device("cpu"), None)
 
     def cuda(self: M, device: Any = None) -> M:
         return self._convert(parse_device("cuda" if device is None else device), None)
 
-    def type(self: M, dst_type: DType) -> M:
-        return self._convert(None, dst_type)
+    def xpu(self: M, device: Any = None) -> M:
+        """NotImplementedError: lazygrad computes on CPUs and on NVIDIA GPUs. So ipu() and mtia()."""
+        raise NotImplementedError(at_user_line("lazygrad has no such device: it computes on 'cpu' and on 'cuda'"))
+
+    ipu = mtia = xpu
+
+    def share_memory(self: M) -> M:
+        """As share_memory_() of every tensor."""
+        return self._apply(lambda t: t.share_memory_())
+
+    def type(self: M, dst_type: Any) -> M:
+        """Every parameter and buffer in this dtype, whole numbers too."""
+        return self._apply(lambda t: t.type(dst_type))
 
     def float(self: M) -> M:
         return self._convert(None, float32)
@@ -117,98 +123,8 @@ class Module(HookedModule):
     def bfloat16(self: M) -> M:
         return self._convert(None, bfloat16)
 
-    # -- saving
-    def get_extra_state(self) -> Any:
-        """What else belongs into state_dict; overridden together with set_extra_state."""
-        raise RuntimeError("Reached a code path in Module.get_extra_state() that should never be called.")
-
-    def set_extra_state(self, state: Any) -> None:
-        raise RuntimeError("Reached a code path in Module.set_extra_state() that should never be called.")
-
-    def _own_state(self) -> Iterator[tuple[str, Tensor]]:
-        for name, parameter in self._parameters.items():
-            if parameter is not None:
-                yield name, parameter
-        for name, buffer in self._buffers.items():
-            if buffer is not None and name not in self._non_persistent:
-                yield name, buffer
-
-    def state_dict(
-        self, destination: dict[str, Any] | None = None, *, prefix: str = "", keep_vars: bool = False
-    ) -> dict[str, Any]:
-        """Names to values of all parameters and persistent buffers; the values share memory with the
-        module."""
-        result: dict[str, Any] = OrderedDict() if destination is None else destination
-        for hook in self._state_dict_pre_hooks.values():
-            hook(self, prefix, keep_vars)
-        for name, tensor in self._own_state():
-            result[prefix + name] = tensor if keep_vars else tensor.detach()
-        if type(self).get_extra_state is not Module.get_extra_state:
-            result[prefix + EXTRA_STATE] = self.get_extra_state()
-        for name, module in self._modules.items():
-            if module is not None:
-                module.state_dict(result, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
-        for hook in self._state_dict_hooks.values():
-            hook(self, result, prefix, {})
-        return result
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> IncompatibleKeys:
-        """Copy values into the parameters and buffers of the same names.
-
-        RuntimeError listing missing and unexpected names (when strict) and every size that differs.
-        """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
-        state = OrderedDict(state_dict)
-        missing: list[str] = []
-        unexpected: list[str] = []
-        errors: list[str] = []
-        known: set[str] = set()
-        for prefix, module in self.named_modules(remove_duplicate=False):
-            lead = prefix + "." if prefix else ""
-            for hook in module._load_state_dict_pre_hooks.values():
-                hook(module, state, lead, {}, strict, missing, unexpected, errors)
-            known.update(module._load(state, lead, missing, errors, assign))
-        unexpected += [key for key in state if key not in known]
-        found = IncompatibleKeys(missing, unexpected)
-        for module in reversed(list(self.modules())):
-            for hook in module._load_state_dict_post_hooks.values():
-                if hook(module, found) is not None:
-                    raise RuntimeError("a load_state_dict post hook changes the lists it is given and returns None")
-        if strict:
-            if unexpected:
-                names = ", ".join(f'"{k}"' for k in unexpected)
-                errors.insert(0, f"Unexpected key(s) in state_dict: {names}. ")
-            if missing:
-                errors.insert(
-                    0, "Missing key(s) in state_dict: {}. ".format(", ".join(f'"{k}"' for k in missing))
-                )
-        if errors:
-            lines = "\n\t".join(errors)
-            raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t{lines}")
-        return found
-
-    def _load(
-        self, state: Mapping[str, Any], prefix: str, missing: list[str], errors: list[str], assign: bool
-    ) -> Iterator[str]:
-        """Load what lies in this module itself; yields the names that belong to it."""
-        for name, tensor in list(self._own_state()):
-            key = prefix + name
-            yield key
-            if key not in state:
-                missing.append(key)
-                continue
-            error = _load_tensor(key, tensor, state[key], assign)
-            if error:
-                errors.append(error)
-        if type(self).set_extra_state is not Module.set_extra_state:
-            yield prefix + EXTRA_STATE
-            if prefix + EXTRA_STATE in state:
-                self.set_extra_state(state[prefix + EXTRA_STATE])
-            else:
-                missing.append(prefix + EXTRA_STATE)
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: what a module computes is compiled when it is asked for. torch.compile's options are accepted."""
 
     # -- printing
     def extra_repr(self) -> str:
@@ -227,14 +143,18 @@ class Module(HookedModule):
         return f"{self._get_name()}(\n  " + "\n  ".join(lines + children) + "\n)"
 
 
-def _convert_tensor(tensor: Tensor, device: Device | None, dtype: DType | None) -> None:
-    wanted = dtype if tensor.dtype.is_floating_point else None
-    if (device is None or device == tensor.device) and wanted in (None, tensor.dtype):
-        return
-    replace_value(tensor, moved(tensor._cell.node if not tensor._path else tensor.node, device, wanted))
+def _replace(tensor: Tensor, fn: Callable[[Tensor], Tensor]) -> None:
+    with grad_mode(False):
+        value = fn(tensor)
+    if value is not tensor:
+        replace_value(tensor, value.node)
 
 
 def _placement(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Device | None, DType | None]:
+    unknown = set(kwargs) - {"device", "dtype", "tensor", "non_blocking", "memory_format"}
+    if unknown:
+        raise TypeError(at_user_line(f"to() received an invalid keyword argument: {sorted(unknown)}"))
+    check_memory_format(kwargs.get("memory_format"), "to")
     device, dtype = kwargs.get("device"), kwargs.get("dtype")
     other = kwargs.get("tensor")
     for value in args:
@@ -247,24 +167,3 @@ def _placement(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Device | 
     if other is not None:
         device, dtype = other.device, other.dtype
     return (None if device is None else parse_device(device)), dtype
-
-
-def _load_tensor(key: str, tensor: Tensor, value: Any, assign: bool) -> str | None:
-    """Copy `value` in; returns what is wrong with it, if anything."""
-    if not isinstance(value, Tensor):
-        return (
-            f"While copying the parameter named {key!r}, expected torch.Tensor or Tensor-like object from "
-            f"checkpoint but received {type(value)}"
-        )
-    if tuple(value.shape) != tuple(tensor.shape):
-        return (
-            f"size mismatch for {key}: copying a param with shape torch.Size({list(value.shape)}) from "
-            f"checkpoint, "
-            f"the shape in current model is torch.Size({list(tensor.shape)})."
-        )
-    with grad_mode(False):
-        if assign:
-            replace_value(tensor, value.node)
-        else:
-            tensor.copy_(value)
-    return None

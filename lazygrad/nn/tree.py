@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from lazygrad.errors import at_user_line
 from lazygrad.nn.parameter import Buffer, Parameter
 from lazygrad.tensor import Tensor
 
@@ -27,10 +28,17 @@ class ModuleTree:
     _backward_pre_hooks: dict[int, Callable[..., Any]]
     _state_dict_pre_hooks: dict[int, Callable[..., Any]]
     _state_dict_hooks: dict[int, Callable[..., Any]]
+    _replacing_hooks: set[int]
     _load_state_dict_pre_hooks: dict[int, Callable[..., Any]]
     _load_state_dict_post_hooks: dict[int, Callable[..., Any]]
 
+    call_super_init: ClassVar[bool] = False
+    dump_patches: ClassVar[bool] = False
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if not self.call_super_init and (args or kwargs):
+            found = f"an unexpected keyword argument '{next(iter(kwargs))}'" if kwargs else f"{len(args)} more"
+            raise TypeError(at_user_line(f"{type(self).__name__}.__init__() takes no argument but self, got {found}"))
         put = super().__setattr__
         put("training", True)
         put("_parameters", {})
@@ -45,8 +53,11 @@ class ModuleTree:
         put("_backward_pre_hooks", {})
         put("_state_dict_pre_hooks", {})
         put("_state_dict_hooks", {})
+        put("_replacing_hooks", set())
         put("_load_state_dict_pre_hooks", {})
         put("_load_state_dict_post_hooks", {})
+        if self.call_super_init:
+            super().__init__(*args, **kwargs)
 
     # -- attributes
     def __getattr__(self, name: str) -> Any:
@@ -90,8 +101,7 @@ class ModuleTree:
         elif name in held.get("_buffers", ()):
             if value is not None and not isinstance(value, Tensor):
                 raise TypeError(
-                    f"cannot assign '{type(value).__name__}' object to buffer '{name}' (torch.Tensor or "
-                    f"None required)"
+                    f"cannot assign '{type(value).__name__}' object to buffer '{name}' (torch.Tensor or None required)"
                 )
             self._buffers[name] = value
         else:
@@ -137,8 +147,7 @@ class ModuleTree:
             )
         if param is not None and not param.is_leaf:
             raise ValueError(
-                f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created "
-                f"explicitly."
+                f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created explicitly."
             )
         self._parameters[name] = param
 
@@ -149,8 +158,7 @@ class ModuleTree:
         self._check_name(name, "buffer", self._buffers)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
-                f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (torch Tensor or "
-                f"None required)"
+                f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (torch Tensor or None required)"
             )
         self._buffers[name] = tensor
         if persistent:
@@ -239,6 +247,24 @@ class ModuleTree:
                 raise AttributeError(f"`{name}` is not an nn.Module")
             module = found
         return module  # type: ignore[return-value]
+
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put a module in the place of what is at a dotted path, or beside it; with `strict` only where there is one.
+
+        ValueError for an empty path or what is no module, AttributeError where the path leads nowhere.
+        """
+        if not target:
+            raise ValueError("Cannot set the submodule without a target name!")
+        if not isinstance(module, ModuleTree):
+            raise ValueError(f"`module` is not an nn.Module, found {type(module)}")
+        path, _, name = target.rpartition(".")
+        parent = self.get_submodule(path)
+        found = getattr(parent, name, None)
+        if strict and found is None:
+            raise AttributeError(f"{type(parent).__name__} has no attribute `{name}`")
+        if found is not None and not isinstance(found, ModuleTree):
+            raise AttributeError(f"`{name}` is not an nn.Module")
+        setattr(parent, name, module)
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter at a dotted path. AttributeError where there is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.ir.build import add, like, mul, pointwise, scale, shift, sub
@@ -21,8 +22,10 @@ def check_common(
     lr: Any = None, eps: Any = None, weight_decay: Any = None, betas: tuple[float, float] | None = None
 ) -> None:
     """The ranges that all optimizers agree on."""
-    if lr is not None and isinstance(lr, (int, float)):
+    if isinstance(lr, (int, float)):
         check(lr >= 0, "learning rate", lr)
+    elif lr is not None and lr.numel() != 1:
+        raise ValueError(at_user_line("Tensor lr must be 1-element"))
     if eps is not None:
         check(eps >= 0, "epsilon value", eps)
     if betas is not None:

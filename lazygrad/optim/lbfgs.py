@@ -108,7 +108,7 @@ class LBFGS(Optimizer):
         return d.realize()
 
     # -- stepping
-    def step(self, closure: Callable[[], Any] | None = None, *, skip: Node | None = None) -> Any:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Up to max_iter iterations, evaluating `closure` at each; returns the loss before."""
         if closure is None:
             raise TypeError("LBFGS.step() needs a closure that evaluates the model")
@@ -163,9 +163,7 @@ class LBFGS(Optimizer):
                 break
         return first
 
-    def _search(
-        self, closure: Callable[[], Any], values: list[Node], start: Point, most: int
-    ) -> tuple[Point, int]:
+    def _search(self, closure: Callable[[], Any], values: list[Node], start: Point, most: int) -> tuple[Point, int]:
         direction = self.state[self._params[0]]["d"]
 
         def evaluate(t: float) -> Point:

@@ -11,6 +11,7 @@ from lazygrad.ir.node import Node
 from lazygrad.runtime import array
 from lazygrad.runtime.buffer import Buffer
 from lazygrad.runtime.values import known
+from lazygrad.shape import Shape
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.core import flush, wrap
 
@@ -20,11 +21,13 @@ def _leaf(held: Any, like: Node) -> Node:
     return build.buffer(made, like.dtype, like.shape, like.device)
 
 
-def filled(node: Node, value: float) -> Tensor:
-    """A computed tensor like `node`: an optimizer's state is memory from the first step on."""
-    held = array.empty(node.shape, node.dtype, node.device)
+def filled(like: Node, value: float, shape: Shape | None = None) -> Tensor:
+    """A computed tensor like `like`, or of another shape: an optimizer's state is memory from the first step on."""
+    shape = like.shape if shape is None else shape
+    held = array.empty(shape, like.dtype, like.device)
     held.fill(value)
-    return wrap(_leaf(held, node))
+    made = Buffer(held, like.dtype, shape, like.device)
+    return wrap(build.buffer(made, like.dtype, shape, like.device))
 
 
 def settle(parameters: Sequence[Any]) -> None:

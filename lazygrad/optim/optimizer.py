@@ -7,102 +7,33 @@ tensor counted up in place. So no schedule makes anything compile again.
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from typing import Any
 
-import numpy as np
-
 from lazygrad.device import Device
 from lazygrad.dtype import DType, float32
 from lazygrad.errors import at_user_line, one_line
 from lazygrad.ir import build
-from lazygrad.ir.formula import Formula
 from lazygrad.ir.node import Node
-from lazygrad.optim.common import is_zero
+from lazygrad.optim.hooks import (
+    HookedOptimizer,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 from lazygrad.optim.memory import filled, settle
+from lazygrad.optim.rule import Fixed, Group, Rule, Scalars, State
+from lazygrad.shape import Shape
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.core import TensorBase, flush, grad_mode, wrap
 from lazygrad.tensor.creation import from_array
 
-Group = dict[str, Any]
-State = dict[str, Node]
-CHANGING = object()  # stands for an option whose number must not become part of a graph
-REQUIRED: Any = object()  # the default of an option that every group must give
+required: Any = object()  # the default of an option that every group must give
 
 
-class Scalars:
-    """The numbers of one group that may change, as 0-d Nodes: scalars("lr") and so on.
-
-    A Node is replaced when its number changes; a tensor in a group is read as it is.
-    """
-
-    def __init__(self) -> None:
-        self._held: dict[tuple[str, Device, DType], tuple[float, Node]] = {}
-
-    def __call__(self, name: str, value: Any, device: Device, dtype: DType) -> Node:
-        if isinstance(value, TensorBase):
-            node = build.copy(build.cast(build.detach(value.node), dtype), device)
-            return build.reshape(node, ())
-        key = (name, device, dtype)
-        held = self._held.get(key)
-        if held is None or held[0] != value:
-            held = (value, from_array(np.asarray(value), device, dtype))
-            self._held[key] = held
-        return held[1]
-
-
-class Fixed:
-    """The options of a group that an update may take for constants, and a key that tells them from others."""
-
-    def __init__(self, group: Group, known: Iterable[str], changing: Sequence[str]) -> None:
-        self.options = {name: group[name] for name in known}
-        for name in changing:
-            if not is_zero(group[name]):
-                self.options[name] = CHANGING
-        if "betas" in group:
-            self.options["betas"] = (CHANGING, *group["betas"][1:])
-        self.key = tuple([(name, _spelled(value)) for name, value in self.options.items()])
-
-
-def _spelled(value: Any) -> Any:
-    """An option as part of a key: numbers by their digits, for 0.0 == -0.0 and 1 == True; others by what they are."""
-    if isinstance(value, (tuple, list)):
-        return tuple([_spelled(v) for v in value])
-    return repr(value) if isinstance(value, (bool, int, float, str)) else id(value)
-
-
-class Rule:
-    """An optimizer's update as a formula over (parameter, gradient, running values, shared scalars)."""
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        options: Group,
-        moments: Sequence[str],
-        scalars: Sequence[str],
-        dtype: DType,
-        operands: Sequence[Node],
-    ) -> None:
-        self.options = options  # what a key names by identity must live as long as the key
-        self.written: tuple[str, ...] = ()
-
-        def update(p: Node, g: Node, *rest: Node) -> list[Node]:
-            before = {name: build.cast(n, dtype) for name, n in zip(moments, rest, strict=False)}
-            scalar = dict(zip(scalars, rest[len(moments) :], strict=True))
-            grad = build.cast(g, dtype)
-            if options.get("maximize"):
-                grad = build.neg(grad)
-            value, after = optimizer.update(options, scalar, build.cast(p, dtype), grad, before)
-            self.written = tuple(after)
-            kept = dict(zip(moments, rest, strict=False))
-            return [build.cast(value, p.dtype), *[build.cast(n, kept[name].dtype) for name, n in after.items()]]
-
-        self.formula = Formula(type(optimizer).__name__.lower(), update, operands)
-
-
-class Optimizer:
+class Optimizer(HookedOptimizer):
     """Base class. A subclass gives `moments` and `update`, and where it needs them `changing` and
     `prepare`."""
 
@@ -118,13 +49,13 @@ class Optimizer:
                 "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
                 + type(params).__name__
             )
+        super().__init__()
         self.defaults = defaults
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[Group] = []
         self._scalars: dict[int, Scalars] = {}
         self._rules: dict[Any, Rule] = {}
         self._skip: Node | None = None
-        self._step_hooks: dict[str, list[Callable[..., Any]]] = {"pre": [], "post": []}
         groups = list(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
@@ -135,6 +66,10 @@ class Optimizer:
     def moments(self, group: Group) -> tuple[str, ...]:
         """The names of a parameter's running values; each starts as zeros."""
         return ()
+
+    def running(self, group: Group, p: Node) -> dict[str, Shape]:
+        """The shapes of a parameter's running values, by name."""
+        return dict.fromkeys(self.moments(group), p.shape)
 
     def initial(self, name: str, group: Group) -> float:
         """What a running value is filled with at first."""
@@ -161,25 +96,14 @@ class Optimizer:
         """Add parameters with options of their own. Raises what torch raises for what can't be optimized."""
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
-        group = dict(param_group)
-        given: Any = group["params"]
-        if isinstance(given, set):
-            raise TypeError(
-                "optimizer parameters need to be organized in ordered collections; sets have no order"
-            )
-        listed: list[Any] = [given] if isinstance(given, Tensor) else list(given)
-        if listed and isinstance(listed[0], tuple):
-            group["param_names"] = [name for name, _ in listed]
-            listed = [parameter for _, parameter in listed]
-        group["params"] = listed
-        for parameter in group["params"]:
-            _check_parameter(parameter)
+        group = param_group
+        _unpack_parameters(group)
         for name, default in self.defaults.items():
-            if default is REQUIRED and name not in group:
-                raise ValueError(
-                    f"parameter group didn't specify a value of required optimization parameter {name}"
-                )
+            if default is required and name not in group:
+                raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
             group.setdefault(name, default)
+        if any(("param_names" in group) != ("param_names" in other) for other in self.param_groups):
+            raise ValueError("all optimizer param groups should be with/without names")
         present = {id(p) for other in self.param_groups for p in other["params"]}
         if any(id(p) in present for p in group["params"]):
             raise ValueError("some parameters appear in more than one parameter group")
@@ -188,26 +112,32 @@ class Optimizer:
         settle(group["params"])
 
     # -- stepping
-    def step(self, closure: Callable[[], Any] | None = None, *, skip: Node | None = None) -> Any:
-        """Update every parameter that has a gradient; returns what `closure` returned, if given.
-
-        `skip` is GradScaler's: a 0-d bool; where it holds, everything keeps its old value.
-        """
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient; returns what `closure` returned, if given."""
         loss = None
         flush([])  # a step that nobody asked for yet is computed before the next is added to it
-        for hook in self._step_hooks["pre"]:
-            hook(self, (), {})
         if closure is not None:
             with grad_mode(True):
                 loss = closure()
-        self._skip = skip
         with grad_mode(False), one_line(type(self).__name__.lower()):
             for group in self.param_groups:
                 self._step_group(group)
-        self._skip = None
-        for hook in self._step_hooks["post"]:
-            hook(self, (), {})
         return loss
+
+    @property
+    def _can_choose(self) -> bool:
+        """Whether a step can be taken back where it is computed: not one that a subclass wrote itself."""
+        return type(self).step is Optimizer.step
+
+    def step_unless(self, skip: Node, *args: Any, **kwargs: Any) -> Any:
+        """step(), but where `skip` holds (a 0-d bool) everything keeps its old value. For GradScaler."""
+        if not self._can_choose:
+            return None if wrap(skip).item() else self.step(*args, **kwargs)
+        self._skip = skip
+        try:
+            return self.step(*args, **kwargs)
+        finally:
+            self._skip = None
 
     def _step_group(self, group: Group) -> None:
         ready = [p for p in group["params"] if p._grad is not None]
@@ -226,9 +156,7 @@ class Optimizer:
                 key = (node.device, dtype)
                 scalar = prepared.get(key)
                 if scalar is None:
-                    local = {
-                        name: build.cast(build.copy(n, node.device), dtype) for name, n in before.items()
-                    }
+                    local = {name: build.cast(build.copy(n, node.device), dtype) for name, n in before.items()}
                     changing = self._changing(group, node.device, dtype)
                     scalar = prepared[key] = self.prepare(group, changing | local, local.get("step"))
                     after = after or scalar
@@ -238,14 +166,16 @@ class Optimizer:
 
     def _step_one(self, group: Group, scalar: State, fixed: Fixed, parameter: Any, node: Node, dtype: DType) -> None:
         state = self.state[parameter]
-        names = self.moments(group)
+        names = tuple(self.running(group, node))
         grad = build.detach(parameter._grad.node)
         operands = (node, grad, *[state[name].node for name in names], *scalar.values())
         own = self.own_options(group, parameter)
         key = (fixed.key, *own.items(), names, *scalar, *[o.dtype for o in operands], node.shape, node.device)
         rule = self._rules.get(key)
         if rule is None:
-            rule = self._rules[key] = Rule(self, fixed.options | own, names, tuple(scalar), dtype, operands)
+            rule = self._rules[key] = Rule(
+                type(self).__name__.lower(), self.update, fixed.options | own, names, tuple(scalar), dtype, operands
+            )
         value, *after = rule.formula(*operands)
         for name, new in zip(rule.written, after, strict=True):
             self._replace(state[name], new)
@@ -266,8 +196,9 @@ class Optimizer:
 
     @property
     def _shared(self) -> tuple[str, ...]:
-        """0-d state that parameters share as long as they step together."""
-        return ("step", *self.counted) if self.counts_steps else ()
+        """0-d state that parameters share as long as they step together; none that a subclass keeps itself."""
+        own_step = type(self).update is Optimizer.update
+        return () if own_step or not self.counts_steps else ("step", *self.counted)
 
     def _make_state(self, ready: Sequence[Any], group: Group) -> None:
         fresh: dict[Device, dict[str, Tensor]] = {}
@@ -280,9 +211,9 @@ class Optimizer:
                     starts = {name: self.initial(name, group) for name in self.counted} | {"step": 0.0}
                     fresh[node.device] = {name: filled(zero, starts[name]) for name in self._shared}
                 state.update(fresh[node.device])
-            for name in self.moments(group):
+            for name, shape in self.running(group, node).items():
                 if name not in state:
-                    state[name] = filled(node, self.initial(name, group))
+                    state[name] = filled(node, self.initial(name, group), shape)
 
     def _stepping_together(self, ready: Sequence[Any]) -> list[list[Any]]:
         """Parameters by the step count they share. Those whose sharers don't all step now part from them."""
@@ -314,17 +245,11 @@ class Optimizer:
                         parameter.grad.detach_().zero_()
         flush([])  # now that no gradient is held, the pending step need not write any
 
-    def register_step_pre_hook(self, hook: Callable[..., Any]) -> Any:
-        """Call hook(optimizer, args, kwargs) before every step."""
-        self._step_hooks["pre"].append(hook)
-
-    def register_step_post_hook(self, hook: Callable[..., Any]) -> Any:
-        """Call hook(optimizer, args, kwargs) after every step."""
-        self._step_hooks["post"].append(hook)
-
     # -- saving
     def state_dict(self) -> dict[str, Any]:
         """{"state": by position, "param_groups": options with positions}, as torch.optim writes it."""
+        for hook in self._before_saving.values():
+            hook(self)
         position: dict[int, int] = {}
         groups = []
         for group in self.param_groups:
@@ -334,20 +259,17 @@ class Optimizer:
             packed["params"] = [position[id(p)] for p in group["params"]]
             groups.append(packed)
         state = {position[id(p)]: dict(values) for p, values in self.state.items() if values}
-        return {"state": state, "param_groups": groups}
+        return self._replaced(self._after_saving, {"state": state, "param_groups": groups})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over options and state. ValueError where the groups don't match in number or size."""
+        state_dict = self._replaced(self._before_loading, dict(state_dict))
         groups = [dict(g) for g in state_dict["param_groups"]]
         if len(groups) != len(self.param_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
-        if any(
-            len(new["params"]) != len(old["params"])
-            for new, old in zip(groups, self.param_groups, strict=True)
-        ):
+        if any(len(new["params"]) != len(old["params"]) for new, old in zip(groups, self.param_groups, strict=True)):
             raise ValueError(
-                "loaded state dict contains a parameter group that doesn't match the size of "
-                "optimizer's group"
+                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
             )
         parameters: dict[Any, Any] = {}
         for new, old in zip(groups, self.param_groups, strict=True):
@@ -370,6 +292,8 @@ class Optimizer:
                 if name not in together:
                     together[name] = filled(build.const(0, float32, parameter.device), _number(value))
                 state[name] = together[name]
+        for hook in self._after_loading.values():
+            hook(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_scalars": {}, "_rules": {}, "_skip": None}
@@ -382,11 +306,30 @@ class Optimizer:
         return "\n".join([*rows, ")"])
 
 
+def _unpack_parameters(group: Group) -> None:
+    """group["params"] as a list of checked tensors, their names, if given, in group["param_names"]."""
+    given: Any = group["params"]
+    if isinstance(given, set):
+        raise TypeError("optimizer parameters need to be organized in ordered collections; sets have no order")
+    listed: list[Any] = [given] if isinstance(given, Tensor) else list(given)
+    named = [item for item in listed if isinstance(item, tuple)]
+    if named:
+        if len(named) != len(listed):
+            raise ValueError("all optimizer params should be with/without names. Some param names are missing")
+        group["param_names"] = [name for name, _ in named]
+        listed = [parameter for _, parameter in named]
+    for parameter in listed:
+        _check_parameter(parameter)
+    if len({id(p) for p in listed}) < len(listed):
+        warnings.warn(
+            at_user_line("optimizer contains a parameter group with duplicate parameters"), UserWarning, stacklevel=2
+        )
+    group["params"] = listed
+
+
 def _check_parameter(parameter: Any) -> None:
     if not isinstance(parameter, TensorBase):
-        raise TypeError(
-            f"optimizer can only optimize Tensors, but one of the params is {type(parameter).__name__}"
-        )
+        raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(parameter).__name__}")
     if not parameter.is_leaf:
         raise ValueError(at_user_line("can't optimize a non-leaf Tensor"))
 
@@ -404,3 +347,6 @@ def _restored(value: Any, parameter: Any) -> Any:
         node = build.cast(node, parameter.dtype)
     host = wrap(node).numpy(force=True)
     return wrap(from_array(host, parameter.device, node.dtype))
+
+
+__all__ = ["Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook", "required"]

@@ -70,9 +70,7 @@ class OneCycleLR(_MovesMomentum):
         if not isinstance(pct_start, float) or not 0 <= pct_start <= 1:
             raise ValueError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(
-                f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
-            )
+            raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
         self.total_steps = total_steps
         self._anneal_func_type = anneal_strategy
         self._schedule_phases = _phases(total_steps, pct_start, three_phase)
@@ -94,9 +92,7 @@ class OneCycleLR(_MovesMomentum):
     def get_lr(self) -> Rates:
         step = self.last_epoch
         if step > self.total_steps:
-            raise ValueError(
-                f"Tried to step {step} times. The specified number of total steps is {self.total_steps}"
-            )
+            raise ValueError(f"Tried to step {step} times. The specified number of total steps is {self.total_steps}")
         start = 0.0
         for phase in self._schedule_phases:
             end = phase["end_step"]
@@ -305,9 +301,7 @@ class _OfSchedulers(LRScheduler):
             if not hasattr(scheduler, "optimizer"):
                 raise TypeError(f"{name} at index {i} should have `optimizer` as its attribute.")
             if isinstance(scheduler, ReduceLROnPlateau):
-                raise ValueError(
-                    f"{name} does not support `ReduceLROnPlateau`, which needs a value at every step"
-                )
+                raise ValueError(f"{name} does not support `ReduceLROnPlateau`, which needs a value at every step")
             if scheduler.optimizer is not optimizer:
                 raise ValueError(f"{name} expects all schedulers to belong to the same optimizer")
 
@@ -327,9 +321,7 @@ class ChainedScheduler(_OfSchedulers):
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
         if not schedulers:
-            raise ValueError(
-                "ChainedScheduler expects at least one scheduler to be chained, but got no scheduler."
-            )
+            raise ValueError("ChainedScheduler expects at least one scheduler to be chained, but got no scheduler.")
         chosen = optimizer or schedulers[0].optimizer
         self._check(chosen, schedulers)
         self._schedulers = list(schedulers)

@@ -157,9 +157,7 @@ class Rprop(Optimizer):
         agreement = mul(g, state["prev"])
         zero = like(g, 0)
         flipped = build.less(agreement, zero)
-        factor = where(
-            build.less(zero, agreement), like(g, grow), where(flipped, like(g, shrink), like(g, 1))
-        )
+        factor = where(build.less(zero, agreement), like(g, grow), where(flipped, like(g, shrink), like(g, 1)))
         size = pointwise(ops.MAXIMUM, mul(state["step_size"], factor), like(g, low))
         size = pointwise(ops.MINIMUM, size, like(g, high))
         g = where(flipped, zero, g)

@@ -7,10 +7,11 @@ plan. Autograd's markers vanish here: below this line nobody asks for gradients.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lazygrad.errors import at_user_line
+from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.ir.formula import Expansions, expanded
 from lazygrad.ir.node import Node, make
@@ -36,13 +37,15 @@ class Slot:
 @dataclass(frozen=True)
 class Structure:
     """`key` is hashable. `leaves` are computed nodes, one for each buffer, in slot order; `order` is sources
-    first; `slots` gives every computed node its slot."""
+    first; `slots` gives every computed node its slot. `numbers` are constants that are data here, elements of the last
+    leaf (schedule/numbers.py)."""
 
     key: tuple[Any, ...]
     leaves: list[Node]
     order: list[Node]
     roots: tuple[Node, ...]
     slots: dict[Node, int]
+    numbers: dict[Node, int] = field(default_factory=dict)
 
 
 def structure_of(roots: Sequence[Node], order: list[Node]) -> Structure:
@@ -92,6 +95,8 @@ def canonical_graph(structure: Structure) -> list[Node]:
         slot = structure.slots.get(node)
         if slot is not None:
             made = make(ops.BUFFER, (), Slot(slot), node.dtype, node.shape, node.device)
+        elif node in structure.numbers:
+            made = _number(structure, node)
         elif node.op.kind is Kind.MARKER:
             twin[node] = twin[node.src[0]]
             continue
@@ -105,3 +110,10 @@ def canonical_graph(structure: Structure) -> list[Node]:
         made.where = node.where
         twin[node] = made
     return [twin[r] for r in structure.roots]
+
+
+def _number(structure: Structure, node: Node) -> Node:
+    """The element of the last leaf that stands for a constant."""
+    leaf, place = structure.leaves[-1], structure.numbers[node]
+    data = make(ops.BUFFER, (), Slot(len(structure.leaves) - 1), leaf.dtype, leaf.shape, leaf.device)
+    return build.cast(build.reshape(build.slice_(data, [(place, place + 1, 1)]), ()), node.dtype)

@@ -14,13 +14,18 @@ from lazygrad.tensor.calculus import Calculus
 from lazygrad.tensor.conversion import Conversion
 from lazygrad.tensor.core import register_tensor_class, wrap
 from lazygrad.tensor.creation import NewLike
+from lazygrad.tensor.decompositions import Decompositions
 from lazygrad.tensor.elementwise import Elementwise
 from lazygrad.tensor.factorizations import Factorizations
 from lazygrad.tensor.floats import Floats
+from lazygrad.tensor.gamma import Gamma
+from lazygrad.tensor.histograms import Histograms
 from lazygrad.tensor.history import History
 from lazygrad.tensor.indexing import Indexing
 from lazygrad.tensor.inplace import InPlace
 from lazygrad.tensor.interop import Interop
+from lazygrad.tensor.keywords import name_arguments
+from lazygrad.tensor.leaves import Leaves
 from lazygrad.tensor.legacy import constructed
 from lazygrad.tensor.linalg import Linalg
 from lazygrad.tensor.movement import Movement
@@ -33,12 +38,14 @@ from lazygrad.tensor.selection import Selection
 from lazygrad.tensor.sort import Sorting
 from lazygrad.tensor.special import Special
 from lazygrad.tensor.statistics import Statistics
+from lazygrad.tensor.subclass import Subclassing
 from lazygrad.tensor.windowed import Windowed
 
 
 class Tensor(
     Elementwise,
     Special,
+    Gamma,
     Bessel,
     Floats,
     Activation,
@@ -46,9 +53,11 @@ class Tensor(
     Scan,
     Sorting,
     Statistics,
+    Histograms,
     Calculus,
     Linalg,
     Factorizations,
+    Decompositions,
     Movement,
     Windowed,
     AsStrided,
@@ -59,21 +68,24 @@ class Tensor(
     InPlace,
     Operators,
     Autograd,
+    Leaves,
     History,
     Properties,
     Conversion,
     NewLike,
     Interop,
+    Subclassing,
 ):
     """An n-dimensional array whose value is computed when it is needed. See torch.Tensor."""
 
-    __slots__ = ()
+    __slots__ = ("__dict__",)  # a user's own attributes
 
     @staticmethod
     def _wrapped(node: Node) -> Tensor:
         return wrap(node)
 
 
+name_arguments(Tensor)
 add_aliases(Tensor)
 add_absent_methods(Tensor)
 register_tensor_class(Tensor, lambda *data: constructed(data).node)

@@ -29,9 +29,17 @@ def integers(values: Any, name: str) -> Shape:
         raise TypeError(at_user_line(f"{name}: expected integers, got {values!r:.80}")) from None
 
 
+def _dimension(value: Any, name: str) -> int:
+    """An int that may be negative. TypeError for bools, which torch takes for keepdim in the wrong place."""
+    if isinstance(value, bool):
+        raise TypeError(at_user_line(f"{name}(): argument 'dim' must be int, not bool"))
+    return integer(value, f"{name}(): dim")
+
+
 def axis_of(node: Node, dim: Any, name: str, extra: int = 0) -> int:
-    """A non-negative axis of `node` (of a tensor with `extra` more dimensions). IndexError out of range."""
-    return normalize_axis(integer(dim, f"{name}(): dim"), node.ndim + extra)
+    """A non-negative axis of `node` (of a tensor with `extra` more dimensions). IndexError out of range, TypeError for
+    what isn't an int."""
+    return normalize_axis(_dimension(dim, name), node.ndim + extra)
 
 
 def axes_of(node: Node, dims: Any, name: str) -> Shape:
@@ -39,7 +47,7 @@ def axes_of(node: Node, dims: Any, name: str) -> Shape:
     if dims is None:
         return tuple(range(node.ndim))
     listed = [dims] if hasattr(dims, "__index__") and not isinstance(dims, (list, tuple)) else list(dims)
-    return normalize_axes([integer(d, f"{name}(): dim") for d in listed], node.ndim)
+    return normalize_axes([_dimension(d, name) for d in listed], node.ndim)
 
 
 def ordered_axes(node: Node, dims: Sequence[Any], name: str) -> Shape:

@@ -16,7 +16,9 @@ from lazygrad.runtime.array import library
 from lazygrad.tensor.arguments import axes_of, axis_of, check_tensor, integer, integers
 from lazygrad.tensor.broadcasting import atleast_1d, atleast_2d, atleast_3d
 from lazygrad.tensor.core import TensorBase, wrap
+from lazygrad.tensor.creation import zeros
 from lazygrad.tensor.indexing import take_rows
+from lazygrad.tensor.keywords import public
 from lazygrad.tensor.layout import embed, narrowed, positions
 from lazygrad.tensor.values import computed, leaf_of
 
@@ -51,11 +53,16 @@ class Assembly(TensorBase):
         times = integers(dims, "tile()")
         return self.repeat((1,) * (self.node.ndim - len(times)) + times)
 
-    def repeat_interleave(self, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
-        """Every slice along `dim` repeated in place; `repeats` is a number or a tensor with one for each.
+    def repeat_interleave(
+        self, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
+    ) -> Tensor:
+        """Every slice along `dim` repeated in place; `repeats` is a number or a tensor with one for each. Without them
+        self is the repeats, and the places 0, 1, ... are repeated.
 
-        A tensor of repeats is computed now unless output_size is given.
+        A tensor of repeats is computed now.
         """
+        if repeats is None:
+            return wrap(build.iota(self.node.numel, self.device)).repeat_interleave(self)
         node = self.node if dim is not None else build.reshape(self.node, (self.node.numel,))
         axis = 0 if dim is None else axis_of(node, dim, "repeat_interleave")
         node = node if node.ndim else build.reshape(node, (1,))
@@ -222,6 +229,7 @@ def _common(tensors: list[Any]) -> list[Node]:
     return [build.cast(t.node, dtype) for t in tensors]
 
 
+@public
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """One after the other along `dim`; dtypes promote; empty vectors are skipped, as in torch."""
     listed = _listed(tensors, "cat")
@@ -238,6 +246,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return wrap(build.concat(kept, axis_of(kept[0], dim, "cat")))
 
 
+@public
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Along a new dimension. RuntimeError where shapes differ."""
     listed = _listed(tensors, "stack")
@@ -257,22 +266,26 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     return wrap(build.concat([build.reshape(n, (*n.shape[:axis], 1, *n.shape[axis:])) for n in nodes], axis))
 
 
+@public
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Along dimension 1 (0 for vectors)."""
     listed = [atleast_1d(t) for t in _listed(tensors, "hstack")]
     return cat(listed, 0 if listed and listed[0].ndim == 1 else 1)
 
 
+@public
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """Along dimension 0, vectors as rows."""
     return cat([atleast_2d(t) for t in _listed(tensors, "vstack")], 0)
 
 
+@public
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """Along dimension 2."""
     return cat([atleast_3d(t) for t in _listed(tensors, "dstack")], 2)
 
 
+@public
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     """Vectors as the columns of a matrix, matrices side by side."""
     listed = _listed(tensors, "column_stack")
@@ -280,7 +293,17 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def block_diag(*tensors: Tensor) -> Tensor:
-    """Matrices along the diagonal of a larger one, zero elsewhere."""
+    """Matrices along the diagonal of a larger one, zero elsewhere; vectors are rows. (1, 0) of none."""
+    for i, tensor in enumerate(_listed(tensors, "block_diag")):
+        if tensor.ndim > 2:
+            raise RuntimeError(
+                at_user_line(
+                    "torch.block_diag: Input tensors must have 2 or fewer dimensions. "
+                    f"Input {i} has {tensor.ndim} dimensions"
+                )
+            )
+    if not tensors:
+        return zeros(1, 0)
     nodes = _common([atleast_2d(t) for t in tensors])
     width = sum(n.shape[1] for n in nodes)
     rows, before = [], 0
@@ -301,6 +324,13 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
         raise RuntimeError(
             at_user_line(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
         )
+    for tensor in listed:
+        if tensor.ndim > 1:
+            raise RuntimeError(
+                at_user_line(
+                    f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got {list(tensor.shape)}"
+                )
+            )
     swap = indexing == "xy" and len(listed) >= 2
     if swap:
         listed[0], listed[1] = listed[1], listed[0]
@@ -315,6 +345,9 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
 
 def cartesian_prod(*tensors: Tensor) -> Tensor:
     """Every combination of elements, one a row."""
+    for tensor in _listed(tensors, "cartesian_prod"):
+        if tensor.ndim != 1:
+            raise RuntimeError(at_user_line(f"Expect a 1D vector, but got shape {list(tensor.shape)}"))
     if len(tensors) == 1:
         return tensors[0].clone()
     return stack([g.reshape(-1) for g in meshgrid(*tensors)], 1)

@@ -41,14 +41,17 @@ FLOAT32_OPS: dict[str, frozenset[str]] = {
     "cpu": frozenset(
         (
             "prod quantile cdist trace inv inv_ex pinv cholesky cholesky_ex svd svdvals eigh eigvalsh "
-            "solve solve_ex matrix_rank cond qr lstsq binary_cross_entropy " + _LOSSES
+            "solve solve_ex matrix_rank cond qr lstsq binary_cross_entropy ctc_loss grid_sample avg_pool3d max_pool3d "
+            "adaptive_avg_pool3d adaptive_max_pool3d fractional_max_pool2d fractional_max_pool3d max_unpool1d "
+            "max_unpool2d max_unpool3d reflect_pad1d reflect_pad2d replicate_pad1d replicate_pad2d replicate_pad3d "
+            + _LOSSES
         ).split()
     ),
 }
 # products that are not among torch's "ops that autocast to float16" (or bfloat16)
 PLAIN_PRODUCTS: dict[str, frozenset[str]] = {
     "cuda": frozenset(["dot", "inner", "tensordot"]),
-    "cpu": frozenset(["dot", "mv"]),
+    "cpu": frozenset(["dot", "mv", "tensordot"]),
 }
 
 State = tuple[bool, DType]
@@ -62,13 +65,64 @@ def active_dtype(device_type: str) -> DType | None:
     return dtype if enabled else None
 
 
+def is_autocast_available(device_type: str) -> bool:
+    """Whether this type of device has a lower precision: the CPU and CUDA devices do."""
+    return device_type in _defaults
+
+
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
     return active_dtype(device_type) is not None
 
 
+def is_autocast_cpu_enabled() -> bool:
+    return is_autocast_enabled("cpu")
+
+
 def get_autocast_dtype(device_type: str) -> DType:
     """The dtype that autocast on this type of device uses where none is given."""
-    return _states.get().get(device_type, (False, _defaults[device_type]))[1]
+    return _states.get().get(device_type, (False, _defaults[_known(device_type)]))[1]
+
+
+def get_autocast_cpu_dtype() -> DType:
+    return get_autocast_dtype("cpu")
+
+
+def get_autocast_gpu_dtype() -> DType:
+    return get_autocast_dtype("cuda")
+
+
+def set_autocast_enabled(device_type: str | bool, enabled: bool | None = None) -> None:
+    """Switch autocast on or off from here on; with one argument, that of CUDA devices."""
+    place, on = (device_type, enabled) if isinstance(device_type, str) else ("cuda", device_type)
+    _set(place, bool(on), get_autocast_dtype(place))
+
+
+def set_autocast_dtype(device_type: str, dtype: DType) -> None:
+    """The dtype that autocast on this type of device uses from here on where none is given."""
+    _set(device_type, is_autocast_enabled(device_type), dtype)
+
+
+def is_autocast_cache_enabled() -> bool:
+    """Always: a weight's cast is one node, however often it is asked for."""
+    return True
+
+
+def set_autocast_cache_enabled(enabled: bool) -> None:
+    """Nothing: there is no cache to switch off."""
+
+
+def clear_autocast_cache() -> None:
+    """Nothing: there is no cache to clear."""
+
+
+def _set(device_type: str, enabled: bool, dtype: DType) -> None:
+    _states.set({**_states.get(), _known(device_type): (enabled, dtype)})
+
+
+def _known(device_type: str) -> str:
+    if device_type not in _defaults:
+        raise RuntimeError(at_user_line(f"User specified an unsupported autocast device_type '{device_type}'"))
+    return device_type
 
 
 def autocast_operands(*nodes: Node, name: str = "matmul") -> tuple[Node, ...]:
@@ -110,10 +164,7 @@ class autocast:
         enabled: bool = True,
         cache_enabled: bool | None = None,
     ) -> None:
-        if device_type not in _defaults:
-            raise RuntimeError(
-                at_user_line(f"User specified an unsupported autocast device_type '{device_type}'")
-            )
+        _known(device_type)
         chosen = get_autocast_dtype(device_type) if dtype is None else dtype
         if enabled and chosen not in (float16, bfloat16):
             warnings.warn(

@@ -16,6 +16,7 @@ from lazygrad.ir.node import Node, set_apart, toposort
 from lazygrad.ir.recognise import recognise
 from lazygrad.runtime.buffer import Buffer
 from lazygrad.schedule.remat import saved_for_backward
+from lazygrad.tensor.anomaly import check_flow, is_anomaly_check_nan_enabled, is_anomaly_enabled
 from lazygrad.tensor.core import (
     Cell,
     TensorBase,
@@ -51,19 +52,6 @@ class Autograd(TensorBase):
                 return flush([self.node, *saved])[0]
         return super()._buffer()
 
-    @property
-    def grad(self) -> Tensor | None:
-        """The gradient that backward() accumulated here, or None."""
-        return self._grad
-
-    @grad.setter
-    def grad(self, value: Tensor | None) -> None:
-        if value is not None and tuple(value.shape) != tuple(self.shape):
-            raise RuntimeError(
-                at_user_line(f"assigned grad has data of a different size: {list(value.shape)} for {list(self.shape)}")
-            )
-        self._grad = value
-
     def backward(
         self,
         gradient: Tensor | None = None,
@@ -82,14 +70,6 @@ class Autograd(TensorBase):
         """The same value, sharing memory, without gradient history: what is written here changes the values of
         self and not its gradients."""
         return self._viewed(build.detach, lambda base, value: build.graft(value, base), lambda lies: lies)
-
-    def detach_(self) -> Tensor:
-        """Forget the gradient history in place."""
-        if self._path:
-            raise RuntimeError(at_user_line("Can't detach views in-place; use detach() instead"))
-        self._cell.leaf_number = None
-        self._cell.hold(build.detach(self._cell.node))
-        return self  # type: ignore[return-value]
 
     def retain_grad(self) -> None:
         """Keep .grad of this intermediate value at the next backward()."""
@@ -128,6 +108,8 @@ def _cotangent(output: TensorBase, gradient: TensorBase | None) -> Node:
         if node.numel != 1:
             raise RuntimeError(at_user_line("grad can be implicitly created only for scalar outputs; pass gradient="))
         return build.like(node, 1)
+    if not isinstance(gradient, TensorBase):
+        raise TypeError(at_user_line(f"gradients can be either Tensors or None, but got {type(gradient).__name__}"))
     given = gradient.node
     if given.shape != node.shape:
         raise RuntimeError(
@@ -146,8 +128,10 @@ def _check_outputs(outputs: Sequence[TensorBase], retain_graph: bool) -> None:
         if output._consumed:
             raise RuntimeError(
                 at_user_line(
-                    "Trying to backward through the graph a second time. Specify retain_graph=True if you need to "
-                    "backward through the graph a second time"
+                    "Trying to backward through the graph a second time (or directly access saved tensors after they "
+                    "have already been freed). Saved intermediate values of the graph are freed when you call "
+                    ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the "
+                    "graph a second time or if you need to access saved tensors after calling backward."
                 )
             )
         if not retain_graph and not output.is_leaf:
@@ -211,9 +195,9 @@ def sweep(
     take_twins(found)
     if hooks:
         hooked = watched(before, found)
-    swept = iter(
-        gradients([found.get(n, n) for n in nodes], list(seeds), [found.get(n, n) for n in wanted], custom, hooked)
-    )
+    outputs, targets_now = ([found.get(n, n) for n in some] for some in (nodes, wanted))
+    seen = check_flow if hooks and is_anomaly_enabled() and is_anomaly_check_nan_enabled() else None
+    swept = iter(gradients(outputs, list(seeds), targets_now, custom, hooked, seen))
     return [_total([next(swept) for _ in uses]) for uses in targets]
 
 
@@ -226,7 +210,7 @@ def _total(parts: list[Node | None]) -> Node | None:
     return total
 
 
-def _hooked(tensor: TensorBase, grad: Tensor) -> Tensor:
+def after_hooks(tensor: TensorBase, grad: Tensor) -> Tensor:
     """The gradient of a leaf after its hooks; an intermediate value's have been called on the way."""
     return grad if tensor._hooks is None else called(tensor._hooks.before, grad)
 
@@ -270,7 +254,7 @@ def backward(
         grads = _sweep(tensors, cotangents, held, _forgotten(tensors) if inputs is None else ())
         for tensor, node in zip(held, grads, strict=True):
             if node is not None:
-                _accumulate(tensor, _hooked(tensor, wrap(node)), create_graph, together)
+                _accumulate(tensor, after_hooks(tensor, wrap(node)), create_graph, together)
 
 
 def _accumulate(tensor: TensorBase, grad: Tensor, create_graph: bool, together: WeakSet[Cell]) -> None:
@@ -292,6 +276,8 @@ def _matching(outputs: Sequence[TensorBase], given: Any) -> list[TensorBase | No
     """One cotangent or None for each output."""
     if given is None:
         return [None] * len(outputs)
+    if not isinstance(given, (TensorBase, list, tuple)):
+        raise TypeError(at_user_line(f"gradients can be either Tensors or None, but got {type(given).__name__}"))
     cotangents = [given] if isinstance(given, TensorBase) else list(given)
     if len(cotangents) != len(outputs):
         raise RuntimeError(at_user_line(f"got {len(outputs)} tensors and {len(cotangents)} gradients"))
@@ -338,7 +324,7 @@ def grad(
 
 def _result(tensor: TensorBase, node: Node | None, materialize: bool, allow_unused: bool) -> Tensor | None:
     if node is not None:
-        return _hooked(tensor, wrap(node))
+        return after_hooks(tensor, wrap(node))
     if materialize:
         return wrap(build.like(tensor.node, 0))
     if allow_unused:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lazygrad.dtype import bool_
 from lazygrad.errors import at_user_line
 from lazygrad.tensor.arguments import axis_of
 from lazygrad.tensor.assembly import cat
 from lazygrad.tensor.core import TensorBase
-from lazygrad.tensor.promote import is_scalar
+from lazygrad.tensor.promote import get_default_dtype, is_scalar
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
@@ -19,16 +20,14 @@ class Calculus(TensorBase):
 
     def trapezoid(self, x: Tensor | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
         """The integral along `dim` by the trapezoid rule, over the places `x` or in steps of dx."""
-        axis = axis_of(self.node, dim, "trapezoid")
-        if self.node.shape[axis] < 2:
-            return self.narrow(axis, 0, 0).sum(axis)
+        axis = _sampled_axis(self, dim, "trapezoid")
+        if not self.node.shape[axis]:
+            return self.sum(axis, dtype=self.dtype)
         return _areas(self, x, dx, axis).sum(axis)
 
     def cumulative_trapezoid(self, x: Tensor | None = None, *, dx: float = 1, dim: int = -1) -> Tensor:
         """The integrals from the first sample to each later one by the trapezoid rule."""
-        axis = axis_of(self.node, dim, "cumulative_trapezoid")
-        if self.node.shape[axis] < 2:
-            return self.narrow(axis, 0, 0)
+        axis = _sampled_axis(self, dim, "cumulative_trapezoid")
         return _areas(self, x, dx, axis).cumsum(axis)
 
     def gradient(self, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> list[Tensor]:
@@ -59,6 +58,16 @@ def _listed(values: Any) -> list[Any]:
     return list(values) if isinstance(values, (list, tuple)) else [values]
 
 
+def _sampled_axis(y: TensorBase, dim: int, name: str) -> int:
+    """RuntimeError for bools, IndexError for a dimension that isn't there."""
+    if y.dtype is bool_:
+        raise RuntimeError(at_user_line(f"{name}: received a bool input for `y`, but bool is not supported"))
+    axis = axis_of(y.node, dim, name)
+    if not y.node.ndim:
+        raise IndexError(at_user_line(f"{name}: Dimension specified as {dim} but tensor has no dimensions"))
+    return axis
+
+
 def _along(vector: Tensor, axis: int, ndim: int) -> Tensor:
     return vector.reshape([-1 if i == axis else 1 for i in range(ndim)])
 
@@ -66,7 +75,9 @@ def _along(vector: Tensor, axis: int, ndim: int) -> Tensor:
 def _areas(y: TensorBase, x: Tensor | None, dx: float, axis: int) -> Tensor:
     """The area between each two neighbours."""
     size, samples = y.node.shape[axis], _as_tensor(y)
-    pairs = samples.narrow(axis, 1, size - 1).add(samples.narrow(axis, 0, size - 1))
+    samples = samples if y.dtype.is_floating_point else samples.to(get_default_dtype())
+    before, after = max(size - 1, 0), min(size, 1)
+    pairs = samples.narrow(axis, after, before).add(samples.narrow(axis, 0, before))
     if x is None:
         return pairs.mul(dx / 2)
     steps = _along(x.diff(), axis, y.node.ndim) if x.ndim == 1 else x.diff(dim=axis - y.node.ndim)

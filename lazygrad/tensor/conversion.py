@@ -8,6 +8,7 @@ from lazygrad import engine
 from lazygrad.device import Device
 from lazygrad.device import device as parse_device
 from lazygrad.dtype import DType, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8
+from lazygrad.dtype import of as dtype_of
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
@@ -59,40 +60,42 @@ class Conversion(TensorBase):
             return self.to("cuda" if ".cuda." in dtype else "cpu", wanted)
         if not isinstance(dtype, DType):
             dtype = getattr(dtype, "dtype", dtype)
+        if not isinstance(dtype, DType):
+            raise ValueError(at_user_line(f"invalid type: {getattr(dtype, '__name__', dtype)!r}"))
         return self.to(dtype)
 
     def type_as(self, other: Tensor) -> Tensor:
         """Converted to the dtype and device of `other`."""
         return self.to(other.device, other.dtype)
 
-    def float(self) -> Tensor:
+    def float(self, memory_format: Any = None) -> Tensor:
         return self.to(float32)
 
-    def double(self) -> Tensor:
+    def double(self, memory_format: Any = None) -> Tensor:
         return self.to(float64)
 
-    def half(self) -> Tensor:
+    def half(self, memory_format: Any = None) -> Tensor:
         return self.to(float16)
 
-    def bfloat16(self) -> Tensor:
+    def bfloat16(self, memory_format: Any = None) -> Tensor:
         return self.to(bfloat16)
 
-    def long(self) -> Tensor:
+    def long(self, memory_format: Any = None) -> Tensor:
         return self.to(int64)
 
-    def int(self) -> Tensor:
+    def int(self, memory_format: Any = None) -> Tensor:
         return self.to(int32)
 
-    def short(self) -> Tensor:
+    def short(self, memory_format: Any = None) -> Tensor:
         return self.to(int16)
 
-    def char(self) -> Tensor:
+    def char(self, memory_format: Any = None) -> Tensor:
         return self.to(int8)
 
-    def byte(self) -> Tensor:
+    def byte(self, memory_format: Any = None) -> Tensor:
         return self.to(uint8)
 
-    def bool(self) -> Tensor:
+    def bool(self, memory_format: Any = None) -> Tensor:
         return self.to(bool_)
 
     def cpu(self, memory_format: Any = None) -> Tensor:
@@ -124,8 +127,8 @@ def parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Device | No
     for value in found:
         if value is None:
             continue
-        if isinstance(value, DType):
-            dtype = value
+        if isinstance(value, (DType, type)):
+            dtype = dtype_of(value)
         elif isinstance(value, TensorBase):
             device, dtype = value.device, value.dtype
         elif value is True or value is False:

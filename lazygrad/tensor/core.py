@@ -20,9 +20,11 @@ from lazygrad.dtype import DType, bool_
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
+from lazygrad.ir.batching import innermost
 from lazygrad.ir.node import Node, uncomputed
 from lazygrad.runtime.buffer import Buffer
 from lazygrad.runtime.values import known, remember
+from lazygrad.tensor.examples import check_have_values
 from lazygrad.tensor.size import Size
 from lazygrad.tensor.strides import Strided, row_major
 
@@ -62,6 +64,9 @@ class Cell:
 
     def __init__(self, node: Node) -> None:
         self.node = node
+        self._start()
+
+    def _start(self) -> None:
         self.leaf_number: int | None = None
         self.former_leaf: int | None = None  # a leaf that is frozen and thawed is still the leaf of older graphs
         self.version = 0
@@ -94,6 +99,11 @@ class Cell:
         self.watch()
 
     @property
+    def lies(self) -> Strided | None:
+        """Where the elements lie; None where nobody can say."""
+        return row_major(self.node.shape)
+
+    @property
     def home(self) -> Buffer | None:
         """The memory that the value after an update in place should land in: the old value's, once it has any."""
         return None if self.before is None else known(self.before)
@@ -118,7 +128,17 @@ def protected(node: Node) -> Node:
 
 def new_leaf(node: Node) -> Node:
     """The same value as a differentiable leaf that no tensor is: a transformation's own."""
-    return build.leaf(node, next(_leaf_numbers))
+    return build.leaf(node, new_leaf_number())
+
+
+def new_leaf_number() -> int:
+    return next(_leaf_numbers)
+
+
+def register_leaf(tensor: TensorBase) -> None:
+    """The tensor that its cell's leaf number stands for."""
+    assert tensor._cell.leaf_number is not None
+    _leaves[tensor._cell.leaf_number] = tensor
 
 
 def values_now() -> dict[Cell, Node]:
@@ -170,6 +190,20 @@ class UnrecordedStep(ViewStep[T]):
     """A view made under no_grad() of what requires grad: what is written through it can't be recorded."""
 
     __slots__ = ()
+
+
+class OneOfMany(ViewStep[T]):
+    """A view that was made together with others: writing to it can't be recorded, as in torch."""
+
+    __slots__ = ()
+
+
+def one_of_many(view: Tensor) -> Tensor:
+    """The view as one of what unbind(), split() and their kin return."""
+    *before, last = view._path
+    if type(last) is ViewStep:
+        view._path = (*before, OneOfMany(last.enter, last.leave, last.lies))
+    return view
 
 
 def _put_back(base: Node, path: tuple[ViewStep[Any], ...], value: Node) -> Node:
@@ -252,10 +286,6 @@ class TensorBase:
     def requires_grad(self) -> bool:
         return self.node.needs_grad
 
-    @requires_grad.setter
-    def requires_grad(self, requires_grad: bool) -> None:
-        self.requires_grad_(requires_grad)
-
     @property
     def is_leaf(self) -> bool:
         """True for tensors made by the user, and for all that don't require grad."""
@@ -264,7 +294,7 @@ class TensorBase:
     # -- where elements lie
     def _lies(self) -> Strided | None:
         """Sizes, strides and offset of this view; None where its path says no such thing."""
-        lies: Strided | None = row_major(self._cell.node.shape)
+        lies = self._cell.lies
         for step in self._path:
             lies = step.lies(lies) if lies is not None else None
         return lies
@@ -281,9 +311,11 @@ class TensorBase:
         if not is_grad_enabled() and self.requires_grad:
             plain, kind = enter, UnrecordedStep
             enter = lambda node: build.detach(plain(node))
+        step = kind(enter, leave, lies)
+        made = step.enter(self.node)  # a view that can't be fails here, at the user's call
         view = tensor_class().__new__(tensor_class())
-        view._adopt(self._cell, (*self._path, kind(enter, leave, lies)))
-        assert view.node is not None  # a view that can't be fails here, at the user's call
+        view._adopt(self._cell, (*self._path, step))
+        view._view = (self._cell.read(), made)
         return view
 
     def _write(self, value: Node) -> Tensor:
@@ -311,12 +343,20 @@ class TensorBase:
                     "Use torch.no_grad() or .data around it"
                 )
             )
-        if is_grad_enabled() and self._cell.node.needs_grad:
+        if is_grad_enabled() and (self._cell.node.needs_grad or value.needs_grad):
             if any(isinstance(step, UnrecordedStep) for step in self._path):
                 raise RuntimeError(
                     at_user_line(
                         "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
                         "Make the view where gradients are recorded, or write to it under no_grad()"
+                    )
+                )
+            if any(isinstance(step, OneOfMany) for step in self._path):
+                raise RuntimeError(
+                    at_user_line(
+                        "Output of unbind(), split() or chunk() is a view and is being modified inplace. This view is "
+                        "the output of a function that returns multiple views. Such functions do not allow the output "
+                        "views to be modified inplace. You should replace the inplace operation by an out-of-place one"
                     )
                 )
         if value.dtype is not mine.dtype:
@@ -356,37 +396,13 @@ class TensorBase:
         buffer = known(self.node)
         return flush([self.node])[0] if buffer is None else buffer
 
-    # -- leaves
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Make this tensor a leaf that gradients flow to, or stop it being one. Returns self.
-
-        RuntimeError for integer and bool tensors, and for turning it off on a tensor that isn't a leaf.
-        """
-        if requires_grad == self.requires_grad:
-            return self  # type: ignore[return-value]
-        if not requires_grad:
-            if not self.is_leaf:
-                raise RuntimeError(
-                    at_user_line("you can only change requires_grad flags of leaf variables; use .detach() instead")
-                )
-            self._cell.former_leaf, self._cell.leaf_number = self._cell.leaf_number, None
-        else:
-            if not self.dtype.is_floating_point:
-                raise RuntimeError(at_user_line("only Tensors of floating point dtype can require gradients"))
-            if self._path:  # a view of a tensor without gradients becomes a leaf of its own
-                self._adopt(Cell(self.node), ())
-            former = self._cell.former_leaf
-            self._cell.leaf_number = next(_leaf_numbers) if former is None else former
-            _leaves[self._cell.leaf_number] = self
-        self._view = None
-        return self  # type: ignore[return-value]
-
 
 def flush(requested: list[Node]) -> list[Buffer]:
     """Compute `requested` and every pending in-place update; keep what tensors still hold. Returns the buffers
     of `requested`."""
+    check_have_values(requested)
     _settle_all()  # who shares a value that was computed for another has a share in its memory
-    cells = [c for c in _updated if c.home is not None]
+    cells = [c for c in _updated if c.home is not None or not innermost([c.node])]
     updates = _own_homes(cells)
     unread = list(_unread)
     held = dict.fromkeys(c.node for c in unread)

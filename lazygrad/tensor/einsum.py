@@ -7,6 +7,7 @@ operand take its diagonal; labels that nothing later needs are summed as soon as
 from __future__ import annotations
 
 import math
+from string import ascii_letters, ascii_lowercase, ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 from lazygrad.errors import at_user_line
@@ -35,6 +36,8 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
         operands = tuple(operands[0])
     for operand in operands:
         check_tensor(operand, "einsum", "operands")
+    if not operands:
+        raise ValueError(at_user_line("einsum(): must specify the equation string and at least one operand"))
     text = equation.replace(" ", "")
     left, arrow, right = text.partition("->")
     terms = left.split(",")
@@ -56,11 +59,21 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     return wrap(build.expand(node, tuple(sizes[label] for label in output)))
 
 
+def _letter(label: Any) -> str:
+    if label is Ellipsis:
+        return "..."
+    if not 0 <= label < len(ascii_letters):
+        raise ValueError(
+            at_user_line(
+                f"einsum(): subscript in subscript list is not within the valid range [0, 52), but got {label}"
+            )
+        )
+    return (ascii_uppercase + ascii_lowercase)[label]
+
+
 def _from_sublists(arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     def spell(sublist: Any) -> str:
-        return "".join(
-            "..." if i is Ellipsis else chr(ord("a") + i) if i < 26 else chr(ord("A") + i - 26) for i in sublist
-        )
+        return "".join(map(_letter, sublist))
 
     pairs, output = arguments, ""
     if len(arguments) % 2:

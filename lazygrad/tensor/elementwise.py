@@ -10,14 +10,15 @@ from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
+from lazygrad.tensor.arguments import check_tensor
 from lazygrad.tensor.core import TensorBase, wrap
+from lazygrad.tensor.power import power
 from lazygrad.tensor.promote import (
+    check_no_bools,
     comparison,
     device_of,
     float_pointwise,
-    get_default_dtype,
     integer_pointwise,
-    is_scalar,
     node_of,
     pointwise,
     result_type,
@@ -42,15 +43,13 @@ class Elementwise(TensorBase):
         return wrap(node)
 
     def sub(self, other: Operand, *, alpha: float = 1) -> Tensor:
-        """self - alpha * other. RuntimeError for two bools."""
-        if _both_bool(self, other):
-            raise RuntimeError(
-                at_user_line("Subtraction, the `-` operator, with two bool tensors is not supported; use `^`")
-            )
+        """self - alpha * other. RuntimeError for bools."""
+        check_no_bools(self, other)
         return wrap(pointwise(ops.SUB, self, _scaled(self, other, alpha) if alpha != 1 else other))
 
     def rsub(self, other: Operand) -> Tensor:
-        """other - self."""
+        """other - self. RuntimeError for bools."""
+        check_no_bools(self, other)
         return wrap(pointwise(ops.SUB, other, self))
 
     def mul(self, other: Operand) -> Tensor:
@@ -86,14 +85,18 @@ class Elementwise(TensorBase):
         return wrap(pointwise(ops.FMOD, self, other))
 
     def pow(self, exponent: Operand) -> Tensor:
-        """self ** exponent. RuntimeError for integers to negative integer powers."""
-        if is_scalar(exponent):
-            return wrap(_power_by_number(self, exponent))
-        return wrap(pointwise(ops.POW, self, exponent))
+        """self ** exponent. RuntimeError for integers to a negative whole number; to tensors of them, they are rounded
+        toward 0."""
+        return power(self, exponent)
 
     def neg(self) -> Tensor:
         if self.dtype is bool_:
-            raise RuntimeError(at_user_line("Negation, the `-` operator, on a bool tensor is not supported; use `~`"))
+            raise RuntimeError(
+                at_user_line(
+                    "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a "
+                    "mask, use the `~` or `logical_not()` operator instead."
+                )
+            )
         return wrap(build.neg(self.node))
 
     def abs(self) -> Tensor:
@@ -275,12 +278,15 @@ class Elementwise(TensorBase):
         return wrap(build.logical_not(to_bool(self)))
 
     def logical_and(self, other: Tensor) -> Tensor:
+        check_tensor(other, "logical_and", "other")
         return wrap(build.pointwise(ops.AND, to_bool(self), to_bool(other)))
 
     def logical_or(self, other: Tensor) -> Tensor:
+        check_tensor(other, "logical_or", "other")
         return wrap(build.pointwise(ops.OR, to_bool(self), to_bool(other)))
 
     def logical_xor(self, other: Tensor) -> Tensor:
+        check_tensor(other, "logical_xor", "other")
         return wrap(build.pointwise(ops.XOR, to_bool(self), to_bool(other)))
 
     def bitwise_not(self) -> Tensor:
@@ -361,27 +367,4 @@ def _bounded(op: ops.Op, node: Node, bound: Operand, device: Any) -> Node:
     return build.where(beyond, limit, node)
 
 
-def _power_by_number(base: TensorBase, exponent: float) -> Node:
-    dtype = result_type(base, exponent)
-    node = build.cast(base.node, dtype)
-    if not dtype.is_floating_point and exponent < 0:
-        raise RuntimeError(at_user_line("Integers to negative integer powers are not allowed."))
-    if exponent == 0:
-        return build.like(node, 1)
-    if exponent == 1:
-        return node
-    if exponent == 2:
-        return build.mul(node, node)
-    if exponent == 3:
-        return build.mul(build.mul(node, node), node)
-    if dtype.is_floating_point:
-        if exponent == 0.5:
-            return build.pointwise(ops.SQRT, node)
-        if exponent == -0.5:
-            return build.pointwise(ops.RSQRT, node)
-        if exponent == -1:
-            return build.pointwise(ops.RECIPROCAL, node)
-    return build.pointwise(ops.POW, node, build.like(node, exponent))
-
-
-__all__ = ["Elementwise", "get_default_dtype", "where"]
+__all__ = ["Elementwise", "where"]

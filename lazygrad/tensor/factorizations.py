@@ -23,7 +23,7 @@ from lazygrad.tensor.arguments import check_tensor
 from lazygrad.tensor.autocast import float32_operands
 from lazygrad.tensor.core import TensorBase, wrap
 from lazygrad.tensor.returns import QR, SVD, CholeskyInfo, Eigh, InverseInfo, LinalgSVD, ResultInfo, SLogDet
-from lazygrad.tensor.values import computed, leaf_of
+from lazygrad.tensor.values import computed, largest, leaf_of
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
@@ -42,9 +42,8 @@ class Factorizations(TensorBase):
     __slots__ = ()
 
     def det(self) -> Tensor:
-        """The determinant of square matrices."""
-        sign, size = slogdet(self)
-        return sign.mul(size.exp())
+        """The determinant of square matrices. Its gradient is right for singular ones too."""
+        return wrap(build.det(square(self, "det")))
 
     def logdet(self) -> Tensor:
         """The log of the determinant; NaN where it is negative."""
@@ -98,7 +97,7 @@ class Factorizations(TensorBase):
         a = square(self, "matrix_exp")
         if not a.numel:
             return self.clone()
-        norm = float(computed(wrap(build.detach(a)).abs().sum(-2).amax(), "matrix_exp"))
+        norm = largest(wrap(build.detach(a)).abs().sum(-2), "matrix_exp")
         halvings = max(0, math.ceil(math.log2(norm / PADE_REACH))) if math.isfinite(norm) and norm else 0
         x = build.scale(a, 2.0**-halvings)
         powers = [build.expand(identity(x), x.shape)]
@@ -203,9 +202,7 @@ def _solved(a: Node, b: Node, name: str) -> Node:
     return build.solve(build.expand(a, batch + a.shape[-2:]), build.expand(b, batch + b.shape[-2:]))
 
 
-def solve_triangular(
-    A: Any, B: Any, *, upper: bool, left: bool = True, unitriangular: bool = False
-) -> Tensor:
+def solve_triangular(A: Any, B: Any, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
     """X of A X = B (X A = B with left=False), where only one triangle of A is read; its diagonal counts as ones
     with unitriangular=True. LinAlgError, when it is computed, for zeros on the diagonal."""
     a, b = square(A, "solve_triangular"), precise(B.node, "solve_triangular")

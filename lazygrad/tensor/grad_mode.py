@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from lazygrad.tensor.core import grad_mode, is_grad_enabled, set_grad_mode
 
+Context = Callable[[], AbstractContextManager[None]]
+
 
 class _Mode:
-    """Sets recording on entry and restores it on exit; may be entered again inside itself."""
+    """Enters a context that it makes anew each time, so that it may be entered again inside itself."""
 
-    def __init__(self, enabled: bool) -> None:
-        self._enabled = enabled
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._entered: list[AbstractContextManager[None]] = []
 
     def __enter__(self) -> None:
-        context = grad_mode(self._enabled)
+        context = self._context()
         context.__enter__()
         self._entered.append(context)
 
@@ -29,24 +32,24 @@ class _Mode:
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function with this mode inside; of a generator's body, whenever it runs."""
         if inspect.isgeneratorfunction(function):
-            return _generator(function, self._enabled)
+            return _generator(function, self._context)
 
         @functools.wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:
-            with grad_mode(self._enabled):
+            with self._context():
                 return function(*args, **kwargs)
 
         return inside
 
 
-def _generator(function: Callable[..., Generator[Any, Any, Any]], enabled: bool) -> Callable[..., Any]:
+def _generator(function: Callable[..., Generator[Any, Any, Any]], context: Context) -> Callable[..., Any]:
     @functools.wraps(function)
     def inside(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         body = function(*args, **kwargs)
         step: Callable[[], Any] = functools.partial(next, body)
         while True:
             try:
-                with grad_mode(enabled):
+                with context():
                     value = step()
             except StopIteration as stop:
                 return stop.value
@@ -70,12 +73,12 @@ class _Switch(_Mode):
     def __new__(cls, function: Any = None) -> Any:
         made = super().__new__(cls)
         if callable(function):
-            _Mode.__init__(made, cls.wanted)
+            cls.__init__(made)
             return made(function)
         return made
 
     def __init__(self) -> None:
-        super().__init__(self.wanted)
+        super().__init__(functools.partial(grad_mode, self.wanted))
 
 
 class no_grad(_Switch):
@@ -88,25 +91,45 @@ class enable_grad(_Switch):
     wanted = True
 
 
+_in_inference: ContextVar[bool] = ContextVar("lazygrad_in_inference", default=False)
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether this is inside inference_mode()."""
+    return _in_inference.get()
+
+
+@contextmanager
+def _inference(enabled: bool) -> Iterator[None]:
+    token = _in_inference.set(enabled)
+    try:
+        with grad_mode(not enabled):
+            yield
+    finally:
+        _in_inference.reset(token)
+
+
 class inference_mode(_Mode):
-    """As no_grad, for `mode=True`; `mode=False` records."""
+    """As no_grad, for `mode=True`; `mode=False` records. What is made inside are tensors like any other: they may be
+    written to and differentiated later."""
 
     def __new__(cls, mode: Any = True) -> Any:
         made = super().__new__(cls)
         if callable(mode):
-            _Mode.__init__(made, False)
+            cls.__init__(made)
             return made(mode)
         return made
 
     def __init__(self, mode: bool = True) -> None:
-        super().__init__(not mode)
+        super().__init__(functools.partial(_inference, mode))
 
 
 class set_grad_enabled(_Mode):
     """Switch recording on or off: at once, and until the end of the block where used as a context."""
 
     def __init__(self, mode: bool) -> None:
-        super().__init__(mode)
+        super().__init__(functools.partial(grad_mode, mode))
+        self._enabled = mode
         self._before = is_grad_enabled()
         set_grad_mode(mode)
 
@@ -121,4 +144,4 @@ class set_grad_enabled(_Mode):
         return super().__call__(function)
 
 
-__all__ = ["enable_grad", "inference_mode", "no_grad", "set_grad_enabled"]
+__all__ = ["enable_grad", "inference_mode", "is_inference_mode_enabled", "no_grad", "set_grad_enabled"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lazygrad.device import CPU
 from lazygrad.dtype import bool_, int64, uint8
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
@@ -67,11 +68,14 @@ class Indexing(TensorBase):
         mask = _lone_mask(self, index)
         if mask is not None and _fits_behind(self.node, mask.node, value):
             picked = build.reshape(mask.node, mask.node.shape + (1,) * (self.node.ndim - mask.node.ndim))
-            _check_same_dtype(value, self.node)
+            if not _is_one(value):
+                _check_same_dtype(value, self.node)
             node = build.copy(node_of(value, self.dtype, self.device), self.device)
             self._write(build.where(picked, build.expand(node, self.node.shape), self.node))
             return
         view, chosen = _enter(self, index)
+        if chosen and _is_one(value) and _all_masks(index):
+            value = value.to(self.dtype)
         if not chosen:
             source = value.node if isinstance(value, TensorBase) else None
             if source is view.node:  # x[i] += v has written through the view already
@@ -112,9 +116,14 @@ class Indexing(TensorBase):
 
 # -- reading an index expression ----------------------------------------------------------------------
 def _items(index: Any) -> list[Any]:
-    if isinstance(index, tuple):
+    """The items of x[index]. A short list of more than numbers is a tuple, as in torch: x[[[0, 1], [2, 0]]]."""
+    if isinstance(index, tuple) or (isinstance(index, list) and len(index) < 32 and any(map(_is_item, index))):
         return list(index)
     return [index]
+
+
+def _is_item(item: Any) -> bool:
+    return item is None or item is Ellipsis or isinstance(item, slice) or _is_index_array(item)
 
 
 def _is_index_array(item: Any) -> bool:
@@ -190,10 +199,10 @@ def _tensor_item(plan: _Basic, item: Any, shape: Shape, dim: int) -> int:
                     )
                 )
         if not item.ndim:  # True adds a dimension of size 1, False an empty one
-            plan.chosen.append((len(plan.shape), wrap(nonzero_nodes(item.reshape(1))[0])))
+            plan.chosen.append((len(plan.shape), wrap(nonzero_nodes(item.reshape(1), "an index of bools")[0])))
             plan.widen(dim)
             return 0
-        for i, found in enumerate(nonzero_nodes(item)):
+        for i, found in enumerate(nonzero_nodes(item, "an index of bools")):
             plan.chosen.append((len(plan.shape), wrap(found)))
             plan.take(dim + i, (0, shape[dim + i], 1))
         return item.ndim
@@ -219,7 +228,7 @@ def _slice_bounds(item: slice, size: int) -> tuple[int, int, int]:
 
 def _single_bounds(item: Any, shape: Shape, dim: int) -> tuple[int, int, int]:
     if not hasattr(item, "__index__"):
-        raise IndexError(
+        raise (TypeError if isinstance(item, str) else IndexError)(
             at_user_line(
                 f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
                 f"(got {type(item).__name__})"
@@ -407,6 +416,16 @@ def _fitted(value: Any, target: Node, shape: Shape) -> Node:
             )
         )
     return build.expand(node, shape)
+
+
+def _is_one(value: Any) -> bool:
+    """Whether it is a tensor of one element, which x[mask] = value casts as it does a number."""
+    return isinstance(value, TensorBase) and value.node.numel == 1
+
+
+def _all_masks(index: Any) -> bool:
+    """Whether nothing is picked by number: then torch fills, and casts what it fills with."""
+    return all(_as_tensor(item, CPU).dtype in (bool_, uint8) for item in _items(index) if _is_index_array(item))
 
 
 def _lone_mask(source: Any, index: Any) -> Any:

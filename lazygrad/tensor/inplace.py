@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
+from lazygrad.memory_layout import check_memory_format
 from lazygrad.tensor import layout
-from lazygrad.tensor.core import TensorBase
+from lazygrad.tensor.arguments import integers
+from lazygrad.tensor.core import TensorBase, wrap
 from lazygrad.tensor.promote import node_of
 
 if TYPE_CHECKING:
@@ -57,6 +60,27 @@ class InPlace(TensorBase):
         value = node_of(fill_value, self.dtype, self.device, "fill_diagonal_")
         return self._write(build.where(reduce(build.logical_and, on), value, self.node))
 
+    def resize_(self, *sizes: Any, memory_format: Any = None) -> Tensor:
+        """Another shape, whose first elements in row-major order are this tensor's; the others are zeros. Returns self.
+
+        A tensor that doesn't grow stays a view of the same memory, one that grows gets its own. RuntimeError where
+        gradients are recorded.
+        """
+        check_memory_format(memory_format, "resize_")
+        if self.requires_grad:
+            raise RuntimeError(at_user_line("cannot resize variables that require grad"))
+        shape = integers(sizes, "resize_()")
+        flat, count = self.reshape(-1), math.prod(shape)
+        if count > flat.numel():
+            flat = wrap(build.pad(flat.node, [(0, count - flat.numel())]))
+        resized = flat.narrow(0, 0, count).view(shape)
+        self._adopt(resized._cell, resized._path)
+        return self  # type: ignore[return-value]
+
+    def resize_as_(self, the_template: Tensor, memory_format: Any = None) -> Tensor:
+        """resize_ to the shape of another tensor. Returns self."""
+        return self.resize_(the_template.shape, memory_format=memory_format)
+
 
 def _twin(name: str) -> Any:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -75,7 +99,7 @@ TWINS = (
     "lerp lgamma log log10 log1p log2 logical_and logical_not logical_or logical_xor logit lt masked_fill "
     "masked_scatter mul mvlgamma nan_to_num ne neg polygamma pow put rad2deg reciprocal relu remainder round "
     "rsqrt scatter scatter_add scatter_reduce sgn sigmoid sign sin sinc sinh sqrt square sub tan tanh tril triu "
-    "trunc xlogy i0 ldexp nextafter renorm "
+    "trunc xlogy i0 igamma igammac ldexp nextafter renorm "
 )
 for _name in TWINS.split():
     setattr(InPlace, _name + "_", _twin(_name))

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lazygrad.device import CPU, Device
-from lazygrad.dtype import DType, bfloat16
+from lazygrad.dtype import DType
 from lazygrad.dtype import from_numpy as dtype_of_numpy
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
-from lazygrad.runtime.array import download, library
+from lazygrad.runtime.array import download
 from lazygrad.runtime.buffer import Buffer
 from lazygrad.runtime.values import known
 from lazygrad.tensor.core import Cell, TensorBase, wrap
-from lazygrad.tensor.creation import from_array
+from lazygrad.tensor.creation import as_tensor, from_array, tensor
+from lazygrad.tensor.dlpack import export, from_dlpack
 from lazygrad.tensor.printing import set_printoptions, text_of
+from lazygrad.tensor.window import Window
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
@@ -93,10 +96,7 @@ class Interop(TensorBase):
         """The memory of the (computed) value for another library. BufferError where gradients are recorded."""
         if self.requires_grad:
             raise BufferError(at_user_line("Can't export tensors that require gradient, use tensor.detach()"))
-        array = self._shared_buffer().read()
-        if self.dtype is bfloat16:
-            raise BufferError(at_user_line("DLPack: NumPy and CuPy can't export bfloat16; convert with .float() first"))
-        return array.__dlpack__(stream=stream) if self.device.type == "cuda" else array.__dlpack__()
+        return export(self._shared_buffer().read(), stream)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (2, self.device.index) if self.device.type == "cuda" else (1, 0)
@@ -105,10 +105,10 @@ class Interop(TensorBase):
         return text_of(self)
 
     def __copy__(self) -> Any:
-        """Another name of the same memory and history."""
-        twin = type(self).__new__(type(self))
-        twin._adopt(self._cell, self._path)
-        return twin
+        """Another tensor on the same memory: a leaf of its own where gradients flow."""
+        twin: Any = type(self).__new__(type(self))
+        twin._adopt(Window(self), ())
+        return twin.requires_grad_(self.node.needs_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """A leaf of its own with the same value. RuntimeError for a tensor that has a gradient history."""
@@ -123,9 +123,10 @@ class Interop(TensorBase):
         cell = memo.get(id(self._cell))
         if cell is None:  # views of one tensor stay views of one
             cell = memo[id(self._cell)] = Cell(build.detach(self._cell.read()))
-        twin = type(self).__new__(type(self))
+        twin: Any = type(self).__new__(type(self))
         twin._adopt(cell, self._path)
         memo[id(self)] = twin
+        twin.__dict__.update(deepcopy(self.__dict__, memo))
         if self.requires_grad and not twin.requires_grad:
             twin.requires_grad_()
         if self._grad is not None:
@@ -143,20 +144,21 @@ def _unpickled(cls: Any, array: np.ndarray[Any, Any], dtype: DType, device: str,
     return made.requires_grad_() if requires_grad else made
 
 
-def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor on the memory of another library's array, without a copy where that library allows it.
-
-    Whoever writes to that memory later changes this tensor, and what is computed from it but hasn't been yet.
-    """
-    kind, index = ext_tensor.__dlpack_device__()
-    device = Device("cuda", int(index)) if int(kind) == 2 else CPU
-    array = library(device.type).from_dlpack(ext_tensor)
-    if not array.flags.c_contiguous or (device is CPU and not array.flags.writeable):
-        array = array.copy()
-    dtype = dtype_of_numpy(array.dtype)
-    buffer = Buffer(array, dtype, tuple(array.shape), device)
-    buffer.exported = True
-    return wrap(build.buffer(buffer, dtype, tuple(array.shape), device))
+def asarray(
+    obj: Any, *, dtype: DType | None = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
+    """`obj` as a tensor: itself where it is one of that dtype and device, else of its values. A copy with copy=True;
+    with copy=False on the memory of obj, which has DLPack, or ValueError."""
+    if copy is False:
+        if not hasattr(obj, "__dlpack__"):
+            raise ValueError(at_user_line(f"asarray(copy=False): can't alias a {type(obj).__name__} into a tensor"))
+        shared = obj if isinstance(obj, TensorBase) else from_dlpack(obj)
+        found = as_tensor(shared, dtype, device)
+        if found is not shared:
+            raise ValueError(at_user_line("asarray(copy=False): another dtype or device takes a copy"))
+    else:
+        found = (tensor if copy else as_tensor)(obj, dtype=dtype, device=device)
+    return found.requires_grad_() if requires_grad else found
 
 
 def is_tensor(obj: Any) -> bool:
@@ -164,4 +166,4 @@ def is_tensor(obj: Any) -> bool:
     return isinstance(obj, TensorBase)
 
 
-__all__ = ["Interop", "from_dlpack", "is_tensor", "set_printoptions"]
+__all__ = ["Interop", "asarray", "is_tensor", "set_printoptions"]

@@ -12,7 +12,7 @@ from lazygrad.ir import op as ops
 from lazygrad.ir.factorizations import identity
 from lazygrad.ir.node import Node
 from lazygrad.shape import broadcast
-from lazygrad.tensor.arguments import axis_of, check_tensor, integers
+from lazygrad.tensor.arguments import axis_of, check_tensor, integer, integers
 from lazygrad.tensor.autocast import autocast_operands, float32_operands
 from lazygrad.tensor.core import TensorBase, wrap
 
@@ -157,6 +157,7 @@ class Linalg(TensorBase):
 
     def kron(self, other: Tensor) -> Tensor:
         """The Kronecker product."""
+        check_tensor(other, "kron", "other")
         a, b = self.node, other.node
         ndim = max(a.ndim, b.ndim)
         a = build.reshape(a, (1,) * (ndim - a.ndim) + a.shape)
@@ -189,6 +190,7 @@ class Linalg(TensorBase):
 
     def matrix_power(self, n: int) -> Tensor:
         """The n-th power of a square matrix, by repeated squaring."""
+        n = integer(n, "matrix_power(): n")
         if self.node.ndim < 2 or self.node.shape[-1] != self.node.shape[-2]:
             raise RuntimeError(
                 at_user_line(
@@ -206,9 +208,24 @@ class Linalg(TensorBase):
             square = square.matmul(square) if n else square
         return result if result is not None else wrap(build.expand(identity(self.node), self.node.shape))
 
-    def cdist(self, x2: Tensor, p: float = 2.0) -> Tensor:
-        """The p-norm distance between every row of self and every row of x2."""
+    def cdist(self, x2: Tensor, p: float = 2.0, compute_mode: str | None = None) -> Tensor:
+        """The p-norm distance between every row of self (..., m, k) and every row of x2 (..., n, k): (..., m, n).
+
+        torch's compute_mode says whether products of matrices may take part; here they never do.
+        """
+        check_tensor(x2, "cdist", "x2")
+        for which, given in (("X1", self), ("X2", x2)):
+            if given.node.ndim < 2:
+                raise RuntimeError(
+                    at_user_line(f"cdist only supports at least 2D tensors, {which} got: {given.node.ndim}D")
+                )
+        if p < 0:
+            raise RuntimeError(at_user_line(f"cdist only supports non-negative p values, got {p}"))
         a, b = map(wrap, float32_operands("cdist", self.node, x2.node))
+        if a.shape[-1] != b.shape[-1]:
+            raise RuntimeError(
+                at_user_line(f"X1 and X2 must have the same number of columns. X1: {a.shape[-1]} X2: {b.shape[-1]}")
+            )
         return a.unsqueeze(-2).sub(b.unsqueeze(-3)).norm(p, -1)
 
 
@@ -240,9 +257,7 @@ def _added(bias: Any, result: Any, beta: float, alpha: float, name: str) -> Tens
 
 
 # -- contraction over any dimensions ------------------------------------------------------------------
-def contract(
-    a: Node, b: Node, a_axes: tuple[int, ...], b_axes: tuple[int, ...], name: str = "matmul"
-) -> Node:
+def contract(a: Node, b: Node, a_axes: tuple[int, ...], b_axes: tuple[int, ...], name: str = "matmul") -> Node:
     """The sum over paired axes; what is left of a comes before what is left of b."""
     a_rest = [i for i in range(a.ndim) if i not in a_axes]
     b_rest = [i for i in range(b.ndim) if i not in b_axes]
@@ -256,7 +271,12 @@ def contract(
 
 
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
-    """The sum over the last `dims` dimensions of a and the first of b, or over the pairs listed."""
+    """The sum over the last `dims` dimensions of a and the first of b, or over the pairs listed: (those of a, those of
+    b), as lists or in a tensor."""
+    check_tensor(a, "tensordot", "a")
+    check_tensor(b, "tensordot", "b")
+    if isinstance(dims, TensorBase):
+        dims = dims.tolist()
     if hasattr(dims, "__index__"):
         count = int(dims)
         if count < 0:

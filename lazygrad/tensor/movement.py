@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from lazygrad.ir import build
 from lazygrad.shape import Shape, resolve_reshape
 from lazygrad.tensor.arguments import axes_of, axis_of, integer, integers, ordered_axes
 from lazygrad.tensor.bits import same_bytes
-from lazygrad.tensor.core import TensorBase, wrap
+from lazygrad.tensor.core import TensorBase, grad_mode, one_of_many, wrap
 from lazygrad.tensor.layout import embed, inverse, whole
 from lazygrad.tensor.strides import Strided, row_major
 
@@ -94,14 +94,15 @@ class Movement(TensorBase):
         """
         return _shared_or_copied(self, resolve_reshape(self.node.shape, integers(shape, "reshape()")))
 
-    def view(self, *shape: Any) -> Tensor:
+    def view(self, *size: Any, dtype: DType | None = None) -> Tensor:
         """As reshape, never a copy: RuntimeError where strides don't allow it (a transposed tensor joined up).
 
         view(dtype) reads the same bytes as another dtype.
         """
-        if len(shape) == 1 and isinstance(shape[0], DType):
-            return _view_as_dtype(self, shape[0])
-        return _shared(self, resolve_reshape(self.node.shape, integers(shape, "view()")))
+        given = size[0] if len(size) == 1 and isinstance(size[0], DType) else dtype
+        if given is not None:
+            return _view_as_dtype(self, given)
+        return _shared(self, resolve_reshape(self.node.shape, integers(size, "view()")))
 
     def view_as(self, other: Tensor) -> Tensor:
         """self.view(other.size())."""
@@ -120,6 +121,8 @@ class Movement(TensorBase):
             raise RuntimeError(at_user_line("flatten() has invalid args: start_dim cannot come after end_dim"))
         if not shape:
             return reshaped(self, (1,))
+        if start == end:
+            return self  # type: ignore[return-value]
         return _shared_or_copied(self, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
 
     def ravel(self) -> Tensor:
@@ -235,9 +238,9 @@ class Movement(TensorBase):
     moveaxis = movedim
 
     # -- the same element in many places
-    def expand(self, *sizes: Any) -> Tensor:
+    def expand(self, *size: Any) -> Tensor:
         """Dimensions of size 1 (and new leading ones) enlarged without a copy; -1 keeps a size."""
-        listed = integers(sizes, "expand()")
+        listed = integers(size, "expand()")
         shape = self.node.shape
         lead = len(listed) - len(shape)
         if lead < 0:
@@ -248,23 +251,23 @@ class Movement(TensorBase):
                 )
             )
         target = []
-        for i, size in enumerate(listed):
+        for i, asked in enumerate(listed):
             have = shape[i - lead] if i >= lead else None
-            if size == -1 and have is None:
+            if asked == -1 and have is None:
                 raise RuntimeError(
                     at_user_line(
                         "expand: The expanded size of the tensor (-1) isn't allowed in a leading, "
                         f"non-existing dimension {i}"
                     )
                 )
-            if have is not None and size != -1 and have not in (1, size):
+            if have is not None and asked != -1 and have not in (1, asked):
                 raise RuntimeError(
                     at_user_line(
-                        f"The expanded size of the tensor ({size}) must match the existing size ({have}) at "
+                        f"The expanded size of the tensor ({asked}) must match the existing size ({have}) at "
                         f"non-singleton dimension {i}.  Target sizes: {list(listed)}.  Tensor sizes: {list(shape)}"
                     )
                 )
-            target.append(have if size == -1 and have is not None else size)
+            target.append(have if asked == -1 and have is not None else asked)
         wanted = tuple(target)
         if math.prod(wanted) == math.prod(shape):
             return reshaped(self, wanted, lambda base: base.expanded(wanted))
@@ -327,13 +330,13 @@ class Movement(TensorBase):
                         f"{size} (input tensor's size at dimension {axis}), but got split_sizes={lengths}"
                     )
                 )
-            return self._pieces(axis, lengths)
+            return self._many(self._pieces(axis, lengths))
         step = integer(split_size, "split()")
         if step < 0 or (step == 0 and size):
             raise RuntimeError(at_user_line(f"split expects split_size be non-negative, but got split_size={step}"))
         if size == 0:
-            return (sliced(self, axis, 0, 0),)
-        return self._pieces(axis, [min(step, size - start) for start in range(0, size, step)])
+            return self._many([sliced(self, axis, 0, 0)])
+        return self._many(self._pieces(axis, [min(step, size - start) for start in range(0, size, step)]))
 
     split_with_sizes = split
 
@@ -344,9 +347,9 @@ class Movement(TensorBase):
             raise RuntimeError(at_user_line(f"chunk expects `chunks` to be greater than 0, got: {chunks}"))
         size = self.node.shape[axis]
         if size == 0:
-            return self._pieces(axis, [0] * chunks)
+            return self._many(self._pieces(axis, [0] * chunks))
         step = -(-size // chunks)
-        return self._pieces(axis, [min(step, size - start) for start in range(0, size, step)])
+        return self._many(self._pieces(axis, [min(step, size - start) for start in range(0, size, step)]))
 
     def tensor_split(self, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
         """Exactly that many pieces whose sizes differ by at most 1, or pieces cut before the given indices."""
@@ -363,27 +366,38 @@ class Movement(TensorBase):
         return self._pieces(axis, [each + (i < longer) for i in range(sections)])
 
     def hsplit(self, indices_or_sections: Any) -> tuple[Tensor, ...]:
-        """tensor_split along dimension 1 (0 for vectors)."""
-        return self.tensor_split(indices_or_sections, 0 if self.node.ndim == 1 else 1)
+        """tensor_split along dimension 1 (0 for vectors), into equal parts where a number is given."""
+        return self._cut("hsplit", min(1, self.node.ndim - 1), 1, indices_or_sections)
 
     def vsplit(self, indices_or_sections: Any) -> tuple[Tensor, ...]:
-        """tensor_split along dimension 0."""
-        return self.tensor_split(indices_or_sections, 0)
+        """tensor_split along dimension 0, into equal parts where a number is given."""
+        return self._cut("vsplit", 0, 2, indices_or_sections)
 
     def dsplit(self, indices_or_sections: Any) -> tuple[Tensor, ...]:
-        """tensor_split along dimension 2. RuntimeError below 3 dimensions."""
-        if self.node.ndim < 3:
+        """tensor_split along dimension 2, into equal parts where a number is given."""
+        return self._cut("dsplit", 2, 3, indices_or_sections)
+
+    def _cut(self, name: str, axis: int, ndim: int, indices_or_sections: Any) -> tuple[Tensor, ...]:
+        if self.node.ndim < ndim:
+            raise RuntimeError(
+                at_user_line(f"{name} requires a tensor with at least {ndim} dimension, but got {self.node.ndim}")
+            )
+        count, size = indices_or_sections, self.node.shape[axis]
+        if hasattr(count, "__index__") and not getattr(count, "ndim", 0) and count and size % int(count):
             raise RuntimeError(
                 at_user_line(
-                    f"dsplit() requires a tensor with at least 3 dimensions, but got one with {self.node.ndim}"
+                    f"{name} attempted to split along dimension {axis}, but the size of the dimension {size} is not "
+                    f"divisible by the split_size {int(count)}!"
                 )
             )
-        return self.tensor_split(indices_or_sections, 2)
+        return self.tensor_split(count, axis)
 
     def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
-        """Every slice along `dim`, without that dimension."""
-        axis = self._split_axis(dim, "unbind")
-        return tuple(self.select(axis, i) for i in range(self.node.shape[axis]))
+        """Every slice along `dim`, without that dimension. IndexError for 0-d tensors."""
+        if not self.node.ndim:
+            raise IndexError(at_user_line(f"unbind: Dimension specified as {dim} but tensor has no dimensions"))
+        axis = axis_of(self.node, dim, "unbind")
+        return self._many([self.select(axis, i) for i in range(self.node.shape[axis])])
 
     def _split_axis(self, dim: int, name: str) -> int:
         if not self.node.ndim:
@@ -397,29 +411,42 @@ class Movement(TensorBase):
             start += length
         return tuple(found)
 
+    @staticmethod
+    def _many(views: Iterable[Tensor]) -> tuple[Tensor, ...]:
+        """Views that torch makes all at once: see one_of_many."""
+        return tuple(one_of_many(view) for view in views)
+
     # -- in place on the shape alone
-    def _become(self, view: TensorBase) -> Tensor:
-        self._path, self._view = view._path, None
-        return self  # type: ignore[return-value]
+    def _become(self: Any, viewed: Callable[[], TensorBase]) -> Tensor:
+        """A view of itself from now on; under no_grad() it keeps its history. RuntimeError where it may not be
+        written to."""
+        self._check_writable(self.node, self.node)
+        with grad_mode(True):
+            view = viewed()
+        if self._cell.leaf_number is not None and not self._path:
+            self._take(view)  # still a leaf
+        else:
+            self._path, self._view = view._path, None
+        return self
 
     def unsqueeze_(self, dim: int) -> Tensor:
         """In-place unsqueeze()."""
-        return self._become(self.unsqueeze(dim))
+        return self._become(lambda: self.unsqueeze(dim))
 
     def squeeze_(self, dim: Any = None) -> Tensor:
         """In-place squeeze()."""
-        return self._become(self.squeeze(dim))
+        return self._become(lambda: self.squeeze(dim))
 
     def transpose_(self, dim0: int, dim1: int) -> Tensor:
         """In-place transpose()."""
-        return self._become(self.transpose(dim0, dim1))
+        return self._become(lambda: self.transpose(dim0, dim1))
 
     swapaxes_ = transpose_
     swapdims_ = transpose_
 
     def t_(self) -> Tensor:
         """In-place t()."""
-        return self._become(self.t())
+        return self._become(lambda: self.t())
 
 
 def _is_empty(dims: Any) -> bool:
@@ -435,9 +462,7 @@ def _view_as_dtype(tensor: TensorBase, dtype: DType) -> Tensor:
             return base if old == new else None
         return row_major((*base.shape[:-1], base.shape[-1] * old // new))
 
-    return tensor._viewed(
-        lambda node: same_bytes(node, dtype), lambda base, value: same_bytes(value, base.dtype), lies
-    )
+    return tensor._viewed(lambda node: same_bytes(node, dtype), lambda base, value: same_bytes(value, base.dtype), lies)
 
 
 __all__ = ["Movement", "permuted", "reshaped", "sliced"]

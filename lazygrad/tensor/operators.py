@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from lazygrad.device import CPU
+from lazygrad.dtype import from_numpy as dtype_of_numpy
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.tensor.core import TensorBase
+from lazygrad.tensor.creation import from_array
 from lazygrad.tensor.promote import is_scalar
 
 if TYPE_CHECKING:
@@ -17,8 +22,12 @@ def _usable(other: Any) -> bool:
     return is_scalar(other) or isinstance(other, TensorBase)
 
 
-def _binary(name: str, swapped: bool = False) -> Any:
+def _binary(name: str, swapped: bool = False, of_arrays: bool = False) -> Any:
+    """`of_arrays`: NumPy's arrays are operands too, where NumPy would not find its own way."""
+
     def operator(self: Any, other: Any) -> Any:
+        if (swapped or of_arrays) and isinstance(other, np.ndarray):
+            other = type(self)._wrapped(from_array(other, CPU, dtype_of_numpy(other.dtype)))
         if not _usable(other):
             return NotImplemented
         if swapped:
@@ -36,7 +45,9 @@ def _in_place(name: str) -> Any:
 
 
 def as_tensor_like(self: Any, number: Any) -> Any:
-    """A Python number as a 0-d tensor beside `self`, in the dtype it would promote to."""
+    """A Python number as a 0-d tensor beside `self`, in the dtype it would promote to; a tensor as it is."""
+    if isinstance(number, TensorBase):
+        return number
     probe = self.add(number) if self.dtype.category else self.mul(number)
     node = build.const(number, probe.dtype, self.device)
     return type(self)._wrapped(node)
@@ -77,8 +88,8 @@ class Operators(TensorBase):
     __le__ = _binary("le")
     __gt__ = _binary("gt")
     __ge__ = _binary("ge")
-    __eq__ = _binary("eq")
-    __ne__ = _binary("ne")
+    __eq__ = _binary("eq", of_arrays=True)
+    __ne__ = _binary("ne", of_arrays=True)
     __iadd__ = _in_place("add_")
     __isub__ = _in_place("sub_")
     __imul__ = _in_place("mul_")
@@ -123,9 +134,7 @@ class Operators(TensorBase):
 
     def __index__(self: Any) -> int:
         if self.numel() != 1 or self.dtype.is_floating_point:
-            raise TypeError(
-                at_user_line("only integer tensors of a single element can be converted to an index")
-            )
+            raise TypeError(at_user_line("only integer tensors of a single element can be converted to an index"))
         return int(self.item())
 
     def __reversed__(self: Any) -> Tensor:

@@ -14,8 +14,10 @@ from lazygrad.tensor import random
 from lazygrad.tensor.arguments import check_tensor, integers
 from lazygrad.tensor.core import TensorBase, wrap
 from lazygrad.tensor.creation import full, tensor
+from lazygrad.tensor.keywords import factory
 from lazygrad.tensor.promote import get_default_dtype, node_of
 from lazygrad.tensor.sequences import arange
+from lazygrad.tensor.values import largest
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
@@ -33,24 +35,25 @@ def imag(input: Tensor) -> Tensor:
     return input.imag
 
 
-def scalar_tensor(
-    s: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+@factory
+def scalar_tensor(s: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A 0-d tensor of a number, in the default dtype unless given."""
     return tensor(s, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)
 
 
-def frombuffer(
-    buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, requires_grad: bool = False
-) -> Tensor:
-    """The bytes of a Python buffer as a 1-D tensor: a copy. ValueError where they don't make whole numbers."""
+def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
+    """The bytes of a Python buffer as a 1-D tensor: a copy. ValueError where there are none or they don't make whole
+    numbers."""
     try:
+        if not memoryview(buffer).nbytes or not count:
+            raise ValueError("both buffer length and count must not be 0")
         array = np.frombuffer(buffer, dtype.numpy, count, offset)
     except ValueError as error:
         raise ValueError(at_user_line(f"frombuffer(): {error}")) from None
     return tensor(array.copy(), dtype=dtype, requires_grad=requires_grad)
 
 
+@factory
 def range(
     start: float = 0, end: Any = None, step: float = 1, *, dtype: DType | None = None, device: Any = None
 ) -> Tensor:
@@ -78,7 +81,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
 def binomial(count: Tensor, prob: Tensor, generator: random.Generator | None = None) -> Tensor:
     """How many of `count` trials succeed, each with probability `prob`. Computes the largest count now."""
     check_tensor(count, "binomial", "count")
-    most = int(count.max().item()) if count.numel() else 0
+    most = int(largest(count, "binomial")) if count.numel() else 0
     trials = count.unsqueeze(-1).gt(arange(most, device=count.device))
     source = generator or random.default_generator(count.device)
     drawn = wrap(random.uniform(trials.node.shape, count.dtype, source))
@@ -94,24 +97,28 @@ def typename(obj: Any) -> str:
     return type(obj).__qualname__ if module == "builtins" else f"{module}.{type(obj).__qualname__}"
 
 
-def is_inference_mode_enabled() -> bool:
-    """False: inference_mode is no_grad here."""
-    return False
-
-
 def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
-    """The indices of the first `size` elements that aren't zero, filled up with fill_value."""
+    """The indices of the first `size` elements that aren't zero, filled up with fill_value: int64 (size, input.ndim).
+
+    Each such element writes its place at its rank among them; what ranks too high writes behind the end.
+    RuntimeError for a negative size.
+    """
     check_tensor(input, "nonzero_static", "input")
-    found = input.nonzero()[:size]
-    missing = full((size - found.shape[0], input.ndim), fill_value, dtype=int64, device=input.device)
-    return found if not missing.shape[0] else wrap(build.concat([found.node, missing.node], 0))
+    if size < 0:
+        raise RuntimeError(at_user_line(f"nonzero_static: 'size' must be an non-negative integer, got {size}"))
+    there = input.flatten().ne(0)
+    rank = there.cumsum(0).sub(1)
+    places = arange(there.numel(), device=input.device)
+    found = full((size + 1,), -1, dtype=int64, device=input.device)
+    found = found.scatter(0, rank.where(there.logical_and(rank.lt(size)), size), places)[:size, None]
+    coordinates = [c.where(found.ge(0), fill_value) for c in unravel_index(found, tuple(input.shape))]
+    return wrap(build.concat([c.node for c in coordinates], 1)) if coordinates else found[:, :0]
 
 
 __all__ = [
     "binomial",
     "frombuffer",
     "imag",
-    "is_inference_mode_enabled",
     "nonzero_static",
     "range",
     "real",

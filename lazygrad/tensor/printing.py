@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from lazygrad.dtype import bool_, int64
+from lazygrad.ir.batching import of_innermost_examples
 from lazygrad.runtime.array import download
+from lazygrad.tensor.core import wrap
 from lazygrad.tensor.history import origin_of
 from lazygrad.tensor.promote import get_default_dtype
 
@@ -117,7 +120,10 @@ def _body(array: np.ndarray[Any, Any], indent: int, options: PrintOptions, summa
 
 
 def text_of(tensor: Any) -> str:
-    """The text of a tensor; its value is computed once."""
+    """The text of a tensor, inside a vmap that of all examples; its value is computed once."""
+    whole = of_innermost_examples(tensor.node)
+    if whole is not None:
+        return f"BatchedTensor(bdim=0, value=\n{textwrap.indent(text_of(wrap(whole)), '    ')}\n)"
     options = _options[0]
     array = download(tensor._buffer().read())
     if tensor.dtype.is_floating_point:

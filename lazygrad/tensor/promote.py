@@ -29,8 +29,8 @@ def get_default_dtype() -> DType:
 
 def set_default_dtype(dtype: DType) -> None:
     """Set what Python floats become. TypeError for a dtype that isn't floating point."""
-    if not dtype.is_floating_point:
-        raise TypeError(f"only floating-point types are supported as the default type, got {dtype.name}")
+    if not isinstance(dtype, DType) or not dtype.is_floating_point:
+        raise TypeError(at_user_line(f"only floating-point types are supported as the default type, got {dtype!r}"))
     _default["dtype"] = dtype
 
 
@@ -58,6 +58,12 @@ def result_type(*operands: Any) -> DType:
             result = promote_types(result, candidate)
     assert result is not None
     return result
+
+
+def float_type(*operands: Any) -> DType:
+    """The dtype that the operands have together, the default one for integers and bools."""
+    dtype = result_type(*operands)
+    return dtype if dtype.is_floating_point else get_default_dtype()
 
 
 def can_cast(from_: DType, to: DType) -> bool:
@@ -93,6 +99,25 @@ def check_operands(name: str, operands: tuple[Any, ...]) -> None:
     for operand in operands:
         if not is_scalar(operand) and not isinstance(getattr(operand, "node", None), Node):
             raise TypeError(at_user_line(f"{name}(): expected a Tensor or a number, got {type(operand).__name__}"))
+
+
+def check_no_bools(a: Any, b: Any) -> None:
+    """RuntimeError where an operand of a subtraction is a bool."""
+    bools = sum(isinstance(x, (bool, np.bool_)) or getattr(x, "dtype", None) is bool_ for x in (a, b))
+    if bools == 2:
+        raise RuntimeError(
+            at_user_line(
+                "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
+                "operator instead."
+            )
+        )
+    if bools:
+        raise RuntimeError(
+            at_user_line(
+                "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a "
+                "mask, use the `~` or `logical_not()` operator instead."
+            )
+        )
 
 
 def pointwise(op: Op, *operands: Any) -> Node:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from lazygrad import memory_layout
 from lazygrad.errors import at_user_line
-from lazygrad.ir import build
 from lazygrad.tensor.arguments import axis_of
-from lazygrad.tensor.core import Cell, TensorBase, protected, wrap
+from lazygrad.tensor.core import TensorBase, protected, wrap
 from lazygrad.tensor.strides import row_major
 
 if TYPE_CHECKING:
@@ -51,10 +50,11 @@ class Properties(TensorBase):
         return lies.offset
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
-        """Whether elements lie row-major without gaps: see stride()."""
+        """Whether elements lie without gaps in the order of a memory_format, row-major unless given: see stride()."""
         memory_layout.check_memory_format(memory_format, "is_contiguous")
-        lies = self._lies()
-        return lies is None or lies.is_contiguous
+        order = memory_layout.order_of_dims(memory_format, self.node.ndim)
+        lies = self._lies() or row_major(self.node.shape)
+        return order is not None and lies.permuted(order).is_contiguous
 
     def contiguous(self, memory_format: Any = None) -> Tensor:
         """Itself where it is_contiguous(), else a row-major copy."""
@@ -128,21 +128,6 @@ class Properties(TensorBase):
         """The address of the (computed) value's memory."""
         array = self._buffer().read()
         return int(array.ctypes.data if hasattr(array, "ctypes") else array.data.ptr)
-
-    # -- the value without its history
-    @property
-    def data(self) -> Tensor:
-        """The same value and memory, without gradient history; assigning replaces the value."""
-        return self.detach()
-
-    @data.setter
-    def data(self, value: Tensor) -> None:
-        node = build.detach(value.node)
-        if self._path:
-            self._adopt(Cell(node), ())
-        else:
-            self._cell.hold(node)
-            self._cell.version += 1
 
     def clone(self, *, memory_format: Any = None) -> Tensor:
         """A copy of its own; gradients flow through."""

@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +21,7 @@ from lazygrad.runtime.array import upload
 from lazygrad.runtime.buffer import Buffer
 from lazygrad.shape import Shape
 from lazygrad.tensor.core import Cell, flush, known, wrap
+from lazygrad.tensor.examples import open_vmaps
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
@@ -36,31 +33,6 @@ DEFAULT_SEED = 67280421310721  # torch's
 def _number(value: int, where: Device) -> Node:
     array = upload(np.asarray(value & (2**64 - 1), np.uint64).view(np.int64), where)
     return build.buffer(Buffer(array, int64, (), where), int64, (), where)
-
-
-RANDOMNESS = ("error", "different", "same")
-
-
-@dataclass(frozen=True)
-class Examples:
-    """What draws mean inside a vmap over `size` examples; `index` is the number of each."""
-
-    randomness: str
-    size: int
-    index: Node
-
-
-_examples: ContextVar[tuple[Examples, ...]] = ContextVar("lazygrad_examples", default=())
-
-
-@contextmanager
-def drawing_for(examples: Examples) -> Iterator[None]:
-    """Draws inside are made for these examples too."""
-    token = _examples.set((*_examples.get(), examples))
-    try:
-        yield
-    finally:
-        _examples.reset(token)
 
 
 class Generator:
@@ -89,7 +61,7 @@ class Generator:
     def draw(self, count: int) -> tuple[Node, Node]:
         """(seed, first counter) of `count` fresh counters, which are used up by this call."""
         before = counter = self._counter.read()
-        for examples in reversed(_examples.get()):
+        for examples in reversed(open_vmaps()):
             if examples.randomness == "error":
                 raise RuntimeError(
                     at_user_line(
@@ -117,11 +89,12 @@ class Generator:
         words = np.array([self._seed_value & (2**64 - 1), int(counter.read())], np.uint64)
         return wrap(build.buffer(Buffer(words.view(np.uint8), uint8, (16,), CPU), uint8, (16,), CPU))
 
-    def set_state(self, state: Tensor) -> None:
-        """Continue where get_state() was called."""
+    def set_state(self, state: Tensor) -> Generator:
+        """Continue where get_state() was called. Returns self."""
         seed, counter = np.ascontiguousarray(state.numpy()).view(np.uint64)
         self.manual_seed(int(seed))
         self._counter = Cell(_number(int(counter), self.device))
+        return self
 
 
 def _device(spec: Any) -> Device:
@@ -189,7 +162,9 @@ def counters(shape: Shape, generator: Generator, draws: int = 1) -> tuple[Node, 
 
 
 def uniform(shape: Shape, dtype: DType, generator: Generator) -> Node:
-    """[0, 1): 24 random bits, 53 for float64."""
+    """[0, 1): 24 random bits, 53 for float64. NotImplementedError for dtypes that aren't floating point."""
+    if not dtype.is_floating_point:
+        raise NotImplementedError(at_user_line(f"random numbers are not implemented for '{dtype.name}'; see randint()"))
     if dtype is float64:
         seed, (high, low) = counters(shape, generator, 2)
         wide = [build.cast(_top_bits(build.philox(seed, c), bits), float64) for c, bits in ((high, 27), (low, 26))]

@@ -20,6 +20,7 @@ from lazygrad.shape import Shape
 from lazygrad.tensor.arguments import axes_of, axis_of
 from lazygrad.tensor.autocast import float32_operands
 from lazygrad.tensor.core import TensorBase, wrap
+from lazygrad.tensor.keywords import public
 from lazygrad.tensor.promote import get_default_dtype, is_scalar, to_bool
 from lazygrad.tensor.returns import AMinMax, ValuesIndices
 
@@ -70,7 +71,7 @@ class Reduce(TensorBase):
 
     def aminmax(self, *, dim: int | None = None, keepdim: bool = False) -> AMinMax:
         """Both extremes."""
-        where = () if dim is None else dim
+        where = () if dim is None else _one_axis(self.node, dim, "aminmax")
         return AMinMax(self.amin(where, keepdim), self.amax(where, keepdim))
 
     def max(self, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
@@ -159,13 +160,22 @@ def root(node: Node) -> Node:
 
 
 def vector_norm(node: Node, p: float, axes: Shape, keepdim: bool) -> Node:
-    """(sum |x|^p)^(1/p); the count of nonzeros for 0, the extremes for +-inf."""
+    """(sum |x|^p)^(1/p); the count of nonzeros for 0, the extremes for +-inf. RuntimeError for the extremes and
+    negative powers of nothing."""
+    if (p < 0 or math.isinf(p)) and any(node.shape[a] == 0 for a in axes):
+        raise RuntimeError(
+            at_user_line(
+                f"linalg.vector_norm cannot compute the {p:g} norm of shape {list(node.shape)} over the dimensions "
+                f"{list(axes)}: they are empty and the operation does not have an identity"
+            )
+        )
     wide = build.cast(node, node.dtype.compute)
     if p == 2:
         result = root(build.reduce(ops.SUM, build.mul(wide, wide), axes, keepdim))
     elif p == 0:
-        nonzero = build.cast(build.pointwise(ops.NE, wide, build.like(wide, 0)), wide.dtype)
-        result = build.reduce(ops.SUM, nonzero, axes, keepdim)
+        zero = build.equal(wide, build.like(wide, 0))
+        counted = build.pointwise(ops.SIGN, build.where(zero, wide, build.like(wide, 1)))  # has a gradient: 0
+        result = build.reduce(ops.SUM, counted, axes, keepdim)
     else:
         size = build.pointwise(ops.ABS, wide)
         if math.isinf(p):
@@ -303,7 +313,7 @@ def _max_or_min(tensor: Any, op: Op, dim: Any, keepdim: bool, other: Any, name: 
 
 def _logical(tensor: TensorBase, op: Op, dim: Any, keepdim: bool, name: str) -> Tensor:
     found = to_bool(tensor)
-    axes = axes_of(found, dim, name)
+    axes = () if dim == () else axes_of(found, dim, name)  # where other reductions take () for all
     which = ops.MIN if op is ops.PROD else ops.MAX
     if any(found.shape[a] == 0 for a in axes):
         shape = (
@@ -344,6 +354,7 @@ def _deviation(node: Node, dim: Any, correction: float, keepdim: bool, name: str
     return build.cast(root(variance), node.dtype), build.cast(center, node.dtype)
 
 
+@public
 def var_mean(
     input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: Any = None
 ) -> tuple[Tensor, Tensor]:
@@ -353,6 +364,7 @@ def var_mean(
     return wrap(variance), wrap(center)
 
 
+@public
 def std_mean(
     input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: Any = None
 ) -> tuple[Tensor, Tensor]:

@@ -40,6 +40,13 @@ class Histogram(NamedTuple):
     bin_edges: Any
 
 
+class HistogramDD(NamedTuple):
+    """(hist, bin_edges) of histogramdd."""
+
+    hist: Any
+    bin_edges: tuple[Any, ...]
+
+
 class LinalgSVD(NamedTuple):
     """(U, S, Vh) of linalg.svd."""
 
@@ -98,3 +105,33 @@ class LeastSquares(NamedTuple):
     residuals: Any
     rank: Any
     singular_values: Any
+
+
+class LUFactor(NamedTuple):
+    """(LU, pivots) of linalg.lu_factor."""
+
+    LU: Any
+    pivots: Any
+
+
+class LUFactorInfo(NamedTuple):
+    """(LU, pivots, info) of linalg.lu_factor_ex."""
+
+    LU: Any
+    pivots: Any
+    info: Any
+
+
+class LUMatrices(NamedTuple):
+    """(P, L, U) of linalg.lu and lu_unpack."""
+
+    P: Any
+    L: Any
+    U: Any
+
+
+class TriangularSolution(NamedTuple):
+    """(solution, cloned_coefficient) of triangular_solve."""
+
+    solution: Any
+    cloned_coefficient: Any

@@ -16,9 +16,12 @@ from lazygrad.tensor import random
 from lazygrad.tensor.arguments import check_tensor
 from lazygrad.tensor.core import TensorBase, wrap
 from lazygrad.tensor.creation import made, placed, shape_of
-from lazygrad.tensor.promote import get_default_dtype, node_of
+from lazygrad.tensor.keywords import factory
+from lazygrad.tensor.promote import get_default_dtype, is_scalar, node_of
 from lazygrad.tensor.random import Generator
-from lazygrad.tensor.sort import bisect, order_of
+from lazygrad.tensor.search import bisect
+from lazygrad.tensor.sort import order_of
+from lazygrad.tensor.values import largest
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
@@ -30,8 +33,6 @@ class Sampling(TensorBase):
     # -- in place
     def normal_(self, mean: float = 0, std: float = 1, *, generator: Generator | None = None) -> Tensor:
         """Fill with draws from a normal distribution. Returns self."""
-        if std < 0:
-            raise RuntimeError(at_user_line(f"normal_ expects std >= 0.0, but found std {std}"))
         return self._filled(_normal(self.node.shape, _float(self, "normal_"), _of(self, generator), mean, std))
 
     def uniform_(self, from_: float = 0, to: float = 1, *, generator: Generator | None = None) -> Tensor:
@@ -54,6 +55,8 @@ class Sampling(TensorBase):
 
     def bernoulli_(self, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
         """Fill with 1 with probability p (a number or a tensor), else 0. Returns self."""
+        if is_scalar(p) and not 0 <= p <= 1:
+            raise RuntimeError(at_user_line(f"bernoulli_ expects p to be in [0, 1], but got p={p}"))
         wide = self.dtype if self.dtype is float64 else float32
         probability = build.expand(node_of(p, wide, self.device), self.node.shape)
         drawn = random.uniform(self.node.shape, wide, _of(self, generator))
@@ -79,7 +82,10 @@ class Sampling(TensorBase):
 
     def random_(self, from_: int = 0, to: int | None = None, *, generator: Generator | None = None) -> Tensor:
         """Fill with whole numbers from [from_, to), or all that the dtype holds. Returns self."""
-        low, high = (from_, to) if to is not None else (0, from_ if from_ else _largest(self.dtype) + 1)
+        most = _largest(self.dtype)
+        low, high = (from_, to) if to is not None else (0, from_ if from_ else most + 1)
+        if not self.dtype.is_floating_point and high - 1 > most:
+            raise RuntimeError(at_user_line(f"random_: to - 1 = {high - 1} is out of bounds for {self.dtype.name}"))
         return self._filled(build.cast(_integers(self.node.shape, low, high, _of(self, generator)), self.dtype))
 
     def _filled(self, node: Node) -> Tensor:
@@ -136,6 +142,8 @@ def _float(tensor: TensorBase, name: str) -> DType:
 
 
 def _normal(shape: Shape, dtype: DType, source: Generator, mean: Any, std: Any) -> Node:
+    if std < 0:
+        raise RuntimeError(at_user_line(f"normal expects std >= 0.0, but found std {std}"))
     node = random.normal(shape, dtype, source)
     node = node if std == 1 else build.scale(node, std)
     return node if mean == 0 else build.shift(node, mean)
@@ -187,8 +195,9 @@ def _largest(dtype: DType) -> int:
 
 
 # -- functions ----------------------------------------------------------------------------------------
+@factory
 def randint(
-    low: int,
+    low: int = 0,
     high: Any = None,
     size: Any = None,
     *,
@@ -211,6 +220,7 @@ def randint(
     return made(build.cast(_integers(shape_of((size,)), bottom, top, source), dtype or int64), requires_grad)
 
 
+@factory
 def randperm(
     n: int,
     *,
@@ -218,7 +228,6 @@ def randperm(
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
-    pin_memory: bool = False,
 ) -> Tensor:
     """0 .. n-1 in random order: the order that sorts random keys."""
     if n < 0:
@@ -229,6 +238,7 @@ def randperm(
     return made(build.cast(order_of(keys, 0, False), dtype or int64), requires_grad)
 
 
+@factory
 def normal(
     mean: Any = 0.0,
     std: Any = 1.0,
@@ -263,8 +273,10 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     probabilities a uniform draw exceeds. Computes the largest rate now."""
     check_tensor(input, "poisson", "input")
     rate = build.detach(build.cast(input.node, input.dtype.compute))
-    largest = float(input.max().item()) if input.numel() else 0.0
-    limit = int(largest + 12 * math.sqrt(largest) + 12)
+    top = largest(input, "poisson") if input.numel() else 0.0
+    if top < 0:
+        raise RuntimeError(at_user_line(f"invalid Poisson rate, expected rate to be non-negative, got {top}"))
+    limit = int(top + 12 * math.sqrt(top) + 12)
     k = build.cast(build.iota(limit, input.device), rate.dtype)
     lines = build.reshape(rate, (*rate.shape, 1))
     log_rate = build.pointwise(ops.LOG, build.pointwise(ops.MAXIMUM, lines, build.like(lines, 1e-30)))
@@ -281,6 +293,7 @@ def like_device(device: Any, template: TensorBase) -> Device:
     return template.device if device is None else placed(device)
 
 
+@factory
 def rand_like(
     input: Tensor,
     *,
@@ -288,13 +301,13 @@ def rand_like(
     device: Any = None,
     requires_grad: bool = False,
     generator: Generator | None = None,
-    memory_format: Any = None,
 ) -> Tensor:
     """Uniform on [0, 1) in the shape of `input`."""
     source = generator or random.default_generator(like_device(device, input))
     return made(random.uniform(input.node.shape, dtype or input.dtype, source), requires_grad)
 
 
+@factory
 def randn_like(
     input: Tensor,
     *,
@@ -302,13 +315,13 @@ def randn_like(
     device: Any = None,
     requires_grad: bool = False,
     generator: Generator | None = None,
-    memory_format: Any = None,
 ) -> Tensor:
     """Standard normal in the shape of `input`."""
     source = generator or random.default_generator(like_device(device, input))
     return made(random.normal(input.node.shape, dtype or input.dtype, source), requires_grad)
 
 
+@factory
 def randint_like(
     input: Tensor,
     low: int,
@@ -317,7 +330,6 @@ def randint_like(
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
-    memory_format: Any = None,
 ) -> Tensor:
     """Whole numbers from [low, high) in the shape of `input`."""
     bottom, top = (0, low) if high is None else (low, high)

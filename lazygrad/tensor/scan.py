@@ -9,6 +9,7 @@ from lazygrad.dtype import DType, bool_, int64, uint8
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
+from lazygrad.ir.library import log1p_exp_down
 from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 from lazygrad.tensor.arguments import axis_of
@@ -69,11 +70,11 @@ class Scan(TensorBase):
 
 def log_add_exp(a: Node, b: Node) -> Node:
     """log(exp(a) + exp(b)); equal infinities stay what they are."""
-    apart = build.where(build.equal(a, b), build.like(a, 0), build.sub(a, b))
-    beyond = build.pointwise(ops.LOG1P, build.pointwise(ops.EXP, build.neg(build.pointwise(ops.ABS, apart))))
     top = build.pointwise(ops.MAXIMUM, a, b)
     infinite = build.equal(build.pointwise(ops.ABS, top), build.like(top, math.inf))
-    return build.add(top, build.where(infinite, build.like(top, 0), beyond))
+    apart = build.where(infinite, build.like(a, 0), build.sub(a, b))
+    larger = build.where(build.pointwise(ops.LE, apart, build.like(apart, 0)), b, a)
+    return build.where(infinite, top, build.add(larger, log1p_exp_down(apart)))
 
 
 def _accumulated(op: Op, node: Node, dim: int, dtype: DType | None, name: str) -> Node:

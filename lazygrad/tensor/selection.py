@@ -16,7 +16,7 @@ from lazygrad.tensor.core import TensorBase, wrap
 from lazygrad.tensor.indexing import along, take_rows
 from lazygrad.tensor.layout import embed, positions, wrapped_index
 from lazygrad.tensor.promote import is_scalar, node_of
-from lazygrad.tensor.values import computed, nonzero_nodes
+from lazygrad.tensor.values import computed, largest, nonzero_nodes
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
@@ -98,6 +98,10 @@ class Selection(TensorBase):
         self, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
     ) -> Tensor:
         """self with the slices of source combined at `index`: reduce is prod, mean, amax or amin."""
+        if reduce not in ("prod", "mean", "amax", "amin"):
+            raise RuntimeError(
+                at_user_line(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+            )
         axis = axis_of(self.node, dim, "index_reduce")
         full = wrap(along(_vector(index, "index_reduce"), axis, source.node.shape))
         return wrap(_combined(self.node, dim, full, source, reduce, include_self, "index_reduce"))
@@ -125,7 +129,7 @@ class Selection(TensorBase):
         shape = broadcast(self.node.shape, mask.node.shape)
         where = wrap(build.reshape(build.expand(mask.node, shape), (math.prod(shape),)))
         data = build.reshape(build.expand(self.node, shape), (math.prod(shape),))
-        return wrap(build.gather(data, nonzero_nodes(where)[0], 0))
+        return wrap(build.gather(data, nonzero_nodes(where, "masked_select")[0], 0))
 
     def masked_scatter(self, mask: Tensor, source: Tensor) -> Tensor:
         """The n-th True of mask replaced by the n-th element of source."""
@@ -159,6 +163,14 @@ class Selection(TensorBase):
     def put(self, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
         """self with source put (or added) at positions of the flattened tensor."""
         places = build.reshape(wrapped_index(_index_of(index, "put"), self.node.numel), (index.node.numel,))
+        check_tensor(source, "put", "source")
+        if source.node.numel != index.node.numel:
+            raise IndexError(
+                at_user_line(
+                    "put_(): Expected source and index to have the same number of elements, but got source.numel() = "
+                    f"{source.node.numel}, index.numel() = {index.node.numel}"
+                )
+            )
         flat, values = _lined(self.node, flat=True), _lined(source.node, flat=True)
         written = build.scatter(flat, places, values, 0, "add" if accumulate else "set")
         return wrap(build.reshape(written, self.node.shape))
@@ -319,7 +331,8 @@ def _slices(name: str, base: Node, dim: int, index: Any, source: Any, mode: str,
     base, values = _lined(base), _lined(values)
     expected = (*base.shape[:axis], places.shape[0], *base.shape[axis + 1 :])
     if values.shape != expected:
-        raise (IndexError if name == "index_copy" else RuntimeError)(
+        counts_differ = values.ndim == base.ndim and values.shape[axis] != places.shape[0]
+        raise (IndexError if name == "index_copy" and counts_differ else RuntimeError)(
             at_user_line(
                 f"{name}(): Number of indices ({places.shape[0]}) and shape of source {list(values.shape)} do not fit "
                 f"self {list(base.shape)} along dimension {axis}"
@@ -333,7 +346,8 @@ def _slices(name: str, base: Node, dim: int, index: Any, source: Any, mode: str,
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """int64 (..., num_classes): 1 at the class, 0 elsewhere. Without num_classes the classes are counted now."""
+    """int64 (..., num_classes): 1 at the class, 0 elsewhere and where there is no such class. Without num_classes the
+    largest class is computed now."""
     check_tensor(tensor, "one_hot", "tensor")
     if tensor.dtype is not int64:
         raise RuntimeError(
@@ -342,7 +356,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if num_classes == -1:
         if not tensor.numel():
             raise RuntimeError(at_user_line("Can not infer total number of classes from empty tensor."))
-        num_classes = int(computed(tensor, "one_hot").max()) + 1
+        num_classes = int(largest(tensor, "one_hot")) + 1
     node = build.reshape(tensor.node, (*tensor.node.shape, 1))
     classes = positions(node, node.ndim - 1, (*tensor.node.shape, num_classes))
     return wrap(build.cast(build.equal(node, classes), int64))

@@ -1,21 +1,20 @@
-"""Order: sort, argsort, topk, kthvalue, median, quantile, searchsorted. One ARGSORT, then gathers."""
+"""Order: sort, argsort, topk, kthvalue, median, quantile. One ARGSORT, then gathers."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
 
-from lazygrad.dtype import bool_, float32, float64, int32, int64, uint8
-from lazygrad.dtype import promote as promote_types
+from lazygrad.dtype import bool_, float32, float64, int64, uint8
 from lazygrad.errors import at_user_line
-from lazygrad.ir import build
+from lazygrad.ir import build, library
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
-from lazygrad.tensor.arguments import axis_of, check_tensor
+from lazygrad.tensor.arguments import axis_of
 from lazygrad.tensor.autocast import float32_operands
 from lazygrad.tensor.core import TensorBase, wrap
 from lazygrad.tensor.layout import moved_last, narrowed, positions
-from lazygrad.tensor.promote import is_scalar, result_type
+from lazygrad.tensor.promote import is_scalar
 from lazygrad.tensor.returns import ValuesIndices
 
 if TYPE_CHECKING:
@@ -56,6 +55,8 @@ class Sorting(TensorBase):
         """The k-th smallest along `dim`, counted from 1."""
         axis = axis_of(self.node, dim, "kthvalue")
         size = self.node.shape[axis] if self.node.ndim else 1
+        if not size:
+            raise IndexError(at_user_line(f"kthvalue(): Expected reduction dim {axis} to have non-zero size."))
         if not 1 <= k <= size:
             raise RuntimeError(
                 at_user_line(f"kthvalue(): selected number k out of range for dimension {axis}: {k} of {size}")
@@ -138,14 +139,25 @@ def _median(tensor: TensorBase, dim: int | None, keepdim: bool, ignore_nan: bool
     if dim is None:
         flat = build.reshape(tensor.node, (tensor.node.numel,))
         if not flat.numel:
-            return wrap(build.const(math.nan, tensor.dtype, tensor.device))
-        return _median_along(flat, 0, False, ignore_nan).values
+            return wrap(build.cast(build.const(math.nan, float32, tensor.device), tensor.dtype))
+        return wrap(_shared_by_equals(_median_along(flat, 0, False, ignore_nan).values.node, flat))
     axis = axis_of(tensor.node, dim, "median")
     if not tensor.node.ndim:
         return ValuesIndices(wrap(tensor.node), wrap(build.const(0, int64, tensor.device)))
     if not tensor.node.shape[axis]:
         raise IndexError(at_user_line(f"median(): Expected reduction dim {axis} to have non-zero size."))
     return _median_along(tensor.node, axis, keepdim, ignore_nan)
+
+
+def _shared_by_equals(value: Node, flat: Node) -> Node:
+    """`value`, whose gradient flows back to all elements of `flat` that are equal to it, in even shares."""
+    if not flat.needs_grad:
+        return value
+    unknown = (build.pointwise(ops.ISNAN, build.detach(n)) for n in (flat, value))
+    equal = build.pointwise(ops.OR, build.equal(flat, build.detach(value)), build.logical_and(*unknown))
+    total = build.reduce(ops.SUM, build.where(equal, flat, build.like(flat, 0)), (0,), keepdim=False)
+    count = build.reduce(ops.SUM, build.cast(equal, flat.dtype), (0,), keepdim=False)
+    return build.graft(value, build.div(total, count))
 
 
 def _median_along(node: Node, axis: int, keepdim: bool, ignore_nan: bool) -> ValuesIndices:
@@ -188,6 +200,8 @@ def _quantile(tensor: Any, q: Any, dim: int | None, keepdim: bool, interpolation
     else:
         if q.dtype is not node.dtype:
             raise RuntimeError(at_user_line("quantile() q tensor must be same dtype as the input tensor"))
+        if q.ndim > 1:
+            raise RuntimeError(at_user_line(f"quantile() q must be a scalar or 1D tensor, got shape {list(q.shape)}"))
         points = build.reshape(q.node, (q.node.numel,))
     if dim is None or not node.ndim:
         node, axis = build.reshape(node, (node.numel,)), 0
@@ -225,81 +239,7 @@ def _interpolated(values: Node, rank: Node, interpolation: str) -> Node:
     low = build.gather(values, build.cast(floor, int64), axis)
     high = build.gather(values, build.cast(build.pointwise(ops.CEIL, rank), int64), axis)
     weight = build.like(rank, 0.5) if interpolation == "midpoint" else build.sub(rank, floor)
-    return build.add(low, build.mul(weight, build.sub(high, low)))
+    return library.blend(low, high, weight)
 
 
-def searchsorted(
-    sorted_sequence: Tensor,
-    input: Any,
-    *,
-    out_int32: bool = False,
-    right: bool = False,
-    side: str | None = None,
-    sorter: Tensor | None = None,
-) -> Tensor:
-    """Where each input would be inserted in the sorted last dimension: before equals, after with right=True."""
-    if side is not None and side not in ("left", "right"):
-        raise RuntimeError(at_user_line(f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}"))
-    after = right or side == "right"
-    lines = sorted_sequence.node
-    if sorter is not None:
-        lines = build.gather(lines, sorter.node, lines.ndim - 1)
-    if is_scalar(input):
-        input = wrap(build.const(input, result_type(sorted_sequence, input), lines.device))
-    node = input.node
-    dtype = promote_types(lines.dtype, node.dtype)
-    lines, node = build.cast(lines, dtype), build.cast(node, dtype)
-    shape = node.shape
-    if lines.ndim == 1:
-        node = build.reshape(node, (node.numel,))
-    elif lines.shape[:-1] != node.shape[:-1]:
-        raise RuntimeError(
-            at_user_line(
-                "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 "
-                "dimensions of boundaries "
-                f"tensor and input value tensor must match, but we got boundaries tensor {list(lines.shape)} and input "
-                f"value tensor {list(node.shape)}"
-            )
-        )
-    found = build.reshape(bisect(lines, node, after), shape)
-    return wrap(build.cast(found, int32) if out_int32 else found)
-
-
-def bisect(lines: Node, values: Node, after: bool) -> Node:
-    """Binary search along the last axis of `lines`: log2(n) gathers, no loop on the host. NaN is greatest."""
-    size, axis = lines.shape[-1], lines.ndim - 1
-    low = build.const(0, int64, values.device, values.shape)
-    if not size:
-        return low
-    high = build.like(low, size)
-    for _ in range(size.bit_length()):
-        middle = build.pointwise(ops.FLOORDIV, build.add(low, high), build.like(low, 2))
-        at = build.pointwise(ops.MINIMUM, middle, build.like(low, size - 1))
-        line = build.gather(lines, at, axis)
-        if after:
-            go_right = build.logical_not(build.less(values, line))
-        else:
-            go_right = build.logical_not(build.pointwise(ops.LE, values, line))
-        if values.dtype.is_floating_point:
-            line_nan, value_nan = build.pointwise(ops.ISNAN, line), build.pointwise(ops.ISNAN, values)
-            beyond = value_nan if after else build.logical_and(value_nan, build.logical_not(line_nan))
-            go_right = build.where(build.pointwise(ops.OR, line_nan, value_nan), beyond, go_right)
-        open_ = build.less(low, high)
-        low, high = (
-            build.where(build.logical_and(open_, go_right), build.shift(middle, 1), low),
-            build.where(build.logical_and(open_, build.logical_not(go_right)), middle, high),
-        )
-    return low
-
-
-def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
-    """searchsorted with the arguments turned round: the bucket each input falls in."""
-    check_tensor(boundaries, "bucketize", "boundaries")
-    if boundaries.ndim != 1:
-        raise RuntimeError(
-            at_user_line(f"bucketize(): boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})")
-        )
-    return searchsorted(boundaries, input, out_int32=out_int32, right=right)
-
-
-__all__ = ["Sorting", "bucketize", "order_of", "searchsorted"]
+__all__ = ["Sorting", "order_of"]

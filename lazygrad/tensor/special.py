@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from lazygrad.dtype import bool_, float64
 from lazygrad.errors import at_user_line
-from lazygrad.ir import build
+from lazygrad.ir import build, library
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
+from lazygrad.tensor.arguments import check_tensor
 from lazygrad.tensor.core import TensorBase, wrap
+from lazygrad.tensor.power import float_power
 from lazygrad.tensor.promote import (
     check_operands,
     device_of,
+    float_type,
     get_default_dtype,
-    is_scalar,
     node_of,
-    pointwise,
     result_type,
 )
 from lazygrad.tensor.scan import log_add_exp
@@ -38,12 +39,7 @@ class Special(TensorBase):
             raise RuntimeError(
                 at_user_line(f"expected dtype {self.dtype.name} for `end` but got dtype {end.dtype.name}")
             )
-        w = node_of(weight, self.dtype, self.device, "lerp")
-        a, b = self.node, end.node
-        distance = build.sub(b, a)
-        near = build.add(a, build.mul(w, distance))
-        far = build.sub(b, build.mul(distance, build.sub(build.like(w, 1), w)))
-        return wrap(build.where(build.less(build.pointwise(ops.ABS, w), build.like(w, 0.5)), near, far))
+        return wrap(library.blend(self.node, end.node, node_of(weight, self.dtype, self.device, "lerp")))
 
     def addcmul(self, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
         """self + value * tensor1 * tensor2."""
@@ -91,6 +87,10 @@ class Special(TensorBase):
 
     def isclose(self, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
         """|self - other| <= atol + rtol * |other|; equal infinities are close."""
+        check_tensor(other, "isclose", "other")
+        for name, tolerance in (("rtol", rtol), ("atol", atol)):
+            if tolerance < 0:
+                raise RuntimeError(at_user_line(f"{name} must be greater than or equal to zero, but got {tolerance:g}"))
         if self.dtype is not other.dtype:
             raise RuntimeError(at_user_line(f"{self.dtype.name} did not match {other.dtype.name}"))
         equal = self.eq(other)
@@ -107,6 +107,7 @@ class Special(TensorBase):
 
     def equal(self, other: Tensor) -> bool:
         """Whether shapes and all values are the same. Computes it now."""
+        check_tensor(other, "equal", "other")
         if self.shape != other.shape:
             return False
         return bool(self.eq(other).all().item())
@@ -126,7 +127,9 @@ class Special(TensorBase):
 
     # -- functions
     def frac(self) -> Tensor:
-        """The part after the point, with the sign of self."""
+        """The part after the point, with the sign of self. NotImplementedError for integers."""
+        if not self.dtype.is_floating_point:
+            raise NotImplementedError(at_user_line(f"\"frac_cpu\" not implemented for '{self.dtype.name}'"))
         return self.sub(self.trunc())
 
     def logit(self, eps: float | None = None) -> Tensor:
@@ -134,7 +137,7 @@ class Special(TensorBase):
         x: Any = self if self.dtype.is_floating_point else self.to(get_default_dtype())
         if eps is not None:
             x = x.clamp(eps, 1 - eps)
-        return x.div(x.rsub(1)).log()
+        return wrap(library.activation(_logit, x.node))
 
     def xlogy(self, other: Operand) -> Tensor:
         """self * log(other), 0 where self is 0 (unless other is NaN)."""
@@ -142,16 +145,15 @@ class Special(TensorBase):
 
     def logaddexp(self, other: Tensor) -> Tensor:
         """log(exp(self) + exp(other)), safe from overflow."""
-        dtype, device = _float_type(self, other), device_of((self, other))
-        wide = dtype.compute
-        return wrap(build.cast(log_add_exp(node_of(self, wide, device), node_of(other, wide, device)), dtype))
+        return _log_added(self, other, 1)
 
     def logaddexp2(self, other: Tensor) -> Tensor:
         """log2(2^self + 2^other), safe from overflow."""
-        return self.mul(math.log(2)).logaddexp(other.mul(math.log(2))).div(math.log(2))
+        return _log_added(self, other, math.log(2))
 
     def heaviside(self, values: Tensor) -> Tensor:
-        """0 below 0, 1 above, `values` at 0."""
+        """0 below 0, 1 above, `values` at 0. RuntimeError for another dtype of `values`."""
+        check_tensor(values, "heaviside", "values")
         if values.dtype is not self.dtype:
             raise RuntimeError(at_user_line("heaviside is not yet implemented for tensors with different dtypes."))
         node = build.detach(self.node)
@@ -165,10 +167,7 @@ class Special(TensorBase):
 
     def sinc(self) -> Tensor:
         """sin(pi x) / (pi x), 1 at 0."""
-        x = self.mul(math.pi)
-        zero = x.eq(0)
-        safe = x.masked_fill(zero, 1)
-        return safe.sin().div(safe).masked_fill(zero, 1)
+        return wrap(library.activation(_sinc, build.cast(self.node, float_type(self))))
 
     def sgn(self) -> Tensor:
         return self.sign()
@@ -193,22 +192,6 @@ class Special(TensorBase):
             raise RuntimeError(at_user_line("The `+` operator, on a bool tensor is not supported."))
         return self  # type: ignore[return-value]
 
-    def mvlgamma(self, p: int) -> Tensor:
-        """The multivariate log-gamma function of dimension p."""
-        total: Any = self.mul(0).add(p * (p - 1) / 4 * math.log(math.pi))
-        for i in range(p):
-            total = total.add(self.sub(i / 2).lgamma())
-        return total
-
-    def polygamma(self, n: int) -> Tensor:
-        """The n-th derivative of digamma."""
-        if n < 0:
-            raise RuntimeError(at_user_line("polygamma(n, x) does not support negative n."))
-        if n == 0:
-            return self.digamma()
-        dtype = _float_type(self)
-        return wrap(build.pointwise(ops.POLYGAMMA, build.cast(self.node, dtype), arg=n))
-
     def gcd(self, other: Tensor) -> Tensor:
         """The greatest common divisor of integers: Euclid's steps, as many as the dtype can need."""
         a, b = (build.pointwise(ops.ABS, n) for n in _integers(self, other, "gcd"))
@@ -225,9 +208,29 @@ class Special(TensorBase):
         return self.div(common.clamp(min=1), rounding_mode="floor").mul(other).abs()
 
 
-def _float_type(*operands: Any) -> Any:
-    dtype = result_type(*operands)
-    return dtype if dtype.is_floating_point else get_default_dtype()
+def _logit(x: Node) -> Node:
+    """log(x / (1 - x)), whose gradient 1 / (x (1 - x)) is infinite at 0 and 1."""
+    rest = build.sub(build.like(x, 1), x)
+    return build.sub(build.pointwise(ops.LOG, x), build.pointwise(ops.LOG, rest))
+
+
+def _sinc(x: Node) -> Node:
+    """sin(pi x) / (pi x); near 0 its Taylor series, which has the derivatives that the quotient loses there."""
+    y = build.scale(x, math.pi)
+    near = build.less(build.pointwise(ops.ABS, y), build.like(y, 0.5))
+    z = library.square(build.where(near, y, build.like(y, 0)))
+    series = build.like(z, 1)
+    for k in range(7, 0, -1):  # 0.5^16 / 17! < 1e-19
+        series = build.shift(build.mul(build.scale(z, -1 / (2 * k * (2 * k + 1))), series), 1)
+    safe = build.where(near, build.like(y, 1), y)
+    return build.where(near, series, build.div(build.pointwise(ops.SIN, safe), safe))
+
+
+def _log_added(a: TensorBase, b: TensorBase, logarithm: float) -> Tensor:
+    """log(base^a + base^b) in the base of that natural logarithm."""
+    dtype, device = float_type(a, b), device_of((a, b))
+    left, right = (build.scale(node_of(x, dtype.compute, device), logarithm) for x in (a, b))
+    return wrap(build.cast(build.scale(log_add_exp(left, right), 1 / logarithm), dtype))
 
 
 def _integers(a: Any, b: Any, name: str) -> tuple[Node, Node]:
@@ -260,31 +263,24 @@ def finfo_max(dtype: Any) -> float:
 # -- functions whose first argument may be a number ---------------------------------------------------
 def xlogy(input: Operand, other: Operand) -> Tensor:
     """input * log(other), 0 where input is 0 (unless other is NaN)."""
-    dtype, device = _float_type(input, other), device_of((input, other))
+    return _times_logarithm(ops.LOG, 0, input, other)
+
+
+def xlog1py(input: Operand, other: Operand) -> Tensor:
+    """input * log1p(other), 0 where input is 0 (unless other is NaN)."""
+    return _times_logarithm(ops.LOG1P, -1, input, other)
+
+
+def _times_logarithm(logarithm: ops.Op, pole: float, input: Operand, other: Operand) -> Tensor:
+    """input * logarithm(other), the limit 0 where input is 0 and the logarithm isn't finite: at its pole, below it
+    and at infinity."""
+    dtype, device = float_type(input, other), device_of((input, other))
     x, y = node_of(input, dtype, device), node_of(other, dtype, device)
-    zero = build.equal(x, build.like(x, 0))
-    if dtype.is_floating_point:
-        zero = build.logical_and(zero, build.logical_not(build.pointwise(ops.ISNAN, y)))
+    endless = build.equal(y, build.like(y, math.inf))
+    outside = build.pointwise(ops.OR, build.pointwise(ops.LE, y, build.like(y, pole)), endless)
+    zero = build.logical_and(build.equal(x, build.like(x, 0)), outside)
     safe = build.where(zero, build.like(y, 1), y)
-    return wrap(build.where(zero, build.like(x, 0), build.mul(x, build.pointwise(ops.LOG, safe))))
-
-
-def float_power(input: Operand, exponent: Operand) -> Tensor:
-    """input ** exponent in float64."""
-    device = device_of((input, exponent))
-    return wrap(build.pointwise(ops.POW, node_of(input, float64, device), node_of(exponent, float64, device)))
-
-
-def polygamma(n: int, input: Tensor) -> Tensor:
-    """The n-th derivative of digamma at input."""
-    return input.polygamma(n)
-
-
-def power(input: Operand, exponent: Operand) -> Tensor:
-    """input ** exponent; either may be a number."""
-    if is_scalar(input):
-        return wrap(pointwise(ops.POW, input, exponent))
-    return input.pow(exponent)
+    return wrap(build.where(zero, build.like(x, 0), build.mul(x, build.pointwise(logarithm, safe))))
 
 
 def isin(elements: Operand, test_elements: Operand, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
@@ -299,4 +295,4 @@ def isin(elements: Operand, test_elements: Operand, *, assume_unique: bool = Fal
     return wrap(build.logical_not(found) if invert else found)
 
 
-__all__ = ["Special", "finfo_max", "float_power", "isin", "polygamma", "power", "xlogy"]
+__all__ = ["Special", "finfo_max", "isin", "xlog1py", "xlogy"]

@@ -1,18 +1,18 @@
-"""Counting and describing values: unique, bincount, histc, covariance. Shapes that depend on values realize."""
+"""Counting and describing values: unique, bincount, covariance. Shapes that depend on values realize."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
-from lazygrad.dtype import float32, float64, int64
+from lazygrad.dtype import bfloat16, bool_, float32, float64, int64
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
-from lazygrad.ir import op as ops
+from lazygrad.ir.node import Node
 from lazygrad.runtime.array import library
 from lazygrad.tensor.arguments import axis_of
 from lazygrad.tensor.core import TensorBase, wrap
-from lazygrad.tensor.returns import Histogram
-from lazygrad.tensor.sequences import arange
+from lazygrad.tensor.promote import get_default_dtype
 from lazygrad.tensor.values import computed, leaf_of
 
 if TYPE_CHECKING:
@@ -28,8 +28,11 @@ class Statistics(TensorBase):
         """The distinct values (or slices along `dim`) in order; with their inverse and counts if asked for."""
         array = computed(self, "unique")
         xp = library(self.device.type)
-        axis = None if dim is None else axis_of(self.node, dim, "unique")
-        values, inverse, counts = xp.unique(array, return_inverse=True, return_counts=True, axis=axis)
+        axis = None if dim is None else _line_axis(self.node, dim, "unique")
+        if self.dtype is bfloat16:  # whose NaN NumPy doesn't know
+            array = array.astype(xp.float32)
+        options = {"return_inverse": True, "return_counts": True, "axis": axis, "equal_nan": False}
+        values, inverse, counts = xp.unique(array, **options)
         shape = self.node.shape if axis is None else (self.node.shape[axis],)
         found = [wrap(leaf_of(values, self.dtype, self.device))]
         if return_inverse:
@@ -44,8 +47,9 @@ class Statistics(TensorBase):
         """The values (or slices along `dim`) without those equal to the one before."""
         array = computed(self, "unique_consecutive")
         xp = library(self.device.type)
-        axis = 0 if dim is None else axis_of(self.node, dim, "unique_consecutive")
-        lines = array.reshape(-1, 1) if dim is None else xp.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
+        axis = 0 if dim is None else _line_axis(self.node, dim, "unique_consecutive")
+        moved = array.reshape(-1) if dim is None else xp.moveaxis(array, axis, 0)
+        lines = moved.reshape(moved.shape[0], math.prod(moved.shape[1:]))
         fresh = xp.ones(lines.shape[0], dtype=bool)
         if lines.shape[0] > 1:
             fresh[1:] = (lines[1:] != lines[:-1]).any(axis=1)
@@ -83,60 +87,6 @@ class Statistics(TensorBase):
         zeros = build.const(0, values.dtype, self.device, (length,))
         return wrap(build.scatter(zeros, index, values, 0, "add") if index.numel else zeros)
 
-    def histc(self, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-        """How many elements fall in each of `bins` equal bins of [min, max]; of the data's range if both are 0."""
-        if not self.dtype.is_floating_point:
-            raise NotImplementedError(at_user_line(f"\"histogram_cpu\" not implemented for '{self.dtype.name}'"))
-        if bins <= 0:
-            raise RuntimeError(at_user_line("bins must be > 0"))
-        if min > max:
-            raise RuntimeError(at_user_line("max must be larger than min"))
-        flat = build.detach(build.reshape(self.node, (self.node.numel,)))
-        if not flat.numel:
-            return wrap(build.const(0, self.dtype, self.device, (bins,)))
-        if min == max == 0:
-            low, high = (build.reduce(op, flat, (0,)) for op in (ops.MIN, ops.MAX))
-        else:
-            low, high = build.const(min, self.dtype, self.device, (1,)), build.const(max, self.dtype, self.device, (1,))
-        flat_range = build.equal(low, high)
-        low, high = (build.where(flat_range, build.shift(n, by), n) for n, by in ((low, -1), (high, 1)))
-        place = build.div(build.scale(build.sub(flat, low), bins), build.sub(high, low))
-        inside = build.logical_and(build.pointwise(ops.LE, low, flat), build.pointwise(ops.LE, flat, high))
-        index = build.cast(build.where(inside, build.pointwise(ops.FLOOR, place), build.like(place, 0)), int64)
-        index = build.pointwise(ops.MINIMUM, index, build.like(index, bins - 1))
-        zeros = build.const(0, self.dtype, self.device, (bins,))
-        return wrap(build.scatter(zeros, index, build.cast(inside, self.dtype), 0, "add"))
-
-    def histogram(
-        self,
-        bins: Any,
-        *,
-        range: tuple[float, float] | None = None,
-        weight: Tensor | None = None,
-        density: bool = False,
-    ) -> Histogram:
-        """(how many elements, or what weight, falls in each bin; the bins' edges). `bins` is how many equal ones,
-        over `range` or that of the data, or their edges in order; the last bin holds its right edge."""
-        if not self.dtype.is_floating_point:
-            raise NotImplementedError(at_user_line(f"\"histogram\" not implemented for '{self.dtype.name}'"))
-        flat: Any = self.detach().reshape(-1)
-        if isinstance(bins, TensorBase):
-            edges: Any = bins.detach()
-            if edges.dtype is not self.dtype or edges.ndim != 1:
-                raise RuntimeError(at_user_line("torch.histogram(): bins must be 1-D and of the dtype of the input"))
-        else:
-            edges = _equal_bins(flat, bins, range)
-        count = edges.shape[0] - 1
-        inside = flat.ge(edges[0]).logical_and(flat.le(edges[-1]))
-        place = edges[1:-1].contiguous()
-        index = flat.unsqueeze(-1).ge(place).sum(-1) if count > 1 else flat.long().mul(0)
-        weights = flat.mul(0).add(1) if weight is None else weight.detach().reshape(-1)
-        weights = weights.masked_fill(inside.logical_not(), 0)
-        hist = flat.new_zeros(count).scatter_add(0, index, weights)
-        if density:
-            hist = hist.div(hist.sum()).div(edges.diff())
-        return Histogram(hist, edges)
-
     def cov(self, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None) -> Tensor:
         """The covariance matrix of the rows. `fweights` count how often a column was seen, `aweights` say how
         much it matters."""
@@ -144,7 +94,10 @@ class Statistics(TensorBase):
             raise RuntimeError(
                 at_user_line(f"cov(): expected input to have two or fewer dimensions but got {self.node.ndim}")
             )
+        if self.dtype is bool_:
+            raise RuntimeError(at_user_line("cov(): bool dtype is not supported for input"))
         rows: Any = self if self.node.ndim == 2 else self.reshape(1, -1)
+        rows = rows if rows.dtype.is_floating_point else rows.to(get_default_dtype())
         weights = _column_weights(rows, fweights, aweights)
         if weights is None:
             total: Any = rows.node.shape[1]
@@ -177,8 +130,23 @@ class Statistics(TensorBase):
         if not others:
             raise RuntimeError(at_user_line("renorm: input needs at least 2 dimensions, got 1 dimensions"))
         length = self.norm(p, others, keepdim=True)
-        factor = length.add(1e-7).reciprocal().mul(maxnorm).masked_fill(length.le(maxnorm), 1)
+        factor = length.add(1e-7).reciprocal().mul(maxnorm).where(length.gt(maxnorm), 1)
         return self.mul(factor)
+
+
+def _line_axis(node: Node, dim: int, name: str) -> int:
+    """The axis whose slices are told apart. RuntimeError where these are empty, IndexError where there are none."""
+    axis = axis_of(node, dim, name)
+    if not node.ndim:
+        raise IndexError(at_user_line(f"{name}(): Dimension specified as {dim} but tensor has no dimensions"))
+    if any(n == 0 for i, n in enumerate(node.shape) if i != axis):
+        raise RuntimeError(
+            at_user_line(
+                f"{name}(): There are 0 sized dimensions, and they aren't selected, so unique cannot be applied; "
+                f"shape {list(node.shape)}, dim {dim}"
+            )
+        )
+    return axis
 
 
 def _column_weights(rows: Any, fweights: Any, aweights: Any) -> Any:
@@ -195,22 +163,6 @@ def _column_weights(rows: Any, fweights: Any, aweights: Any) -> Any:
     if fweights is None or aweights is None:
         return aweights if fweights is None else fweights
     return fweights.mul(aweights)
-
-
-def _equal_bins(flat: Any, bins: int, range: tuple[float, float] | None) -> Any:
-    """The edges of equal bins over `range`, or over where the data lies."""
-    if bins <= 0:
-        raise RuntimeError(at_user_line(f"torch.histogram(): bins must be > 0, but got {bins}"))
-    if range is not None:
-        low, high = flat.new_tensor(range[0]), flat.new_tensor(range[1])
-    elif flat.numel():
-        low, high = flat.amin(), flat.amax()
-    else:
-        low, high = flat.new_tensor(0.0), flat.new_tensor(1.0)
-    margin = low.eq(high).to(flat.dtype).div(2)
-    low, high = low.sub(margin), high.add(margin)
-    steps = arange(bins + 1, dtype=flat.dtype, device=flat.device)
-    return low.add(high.sub(low).mul(steps).div(bins)).where(steps.lt(bins), high)
 
 
 __all__ = ["Statistics"]

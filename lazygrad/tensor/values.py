@@ -9,10 +9,11 @@ from lazygrad.device import Device
 from lazygrad.dtype import DType, int64
 from lazygrad.inspect import story
 from lazygrad.ir import build
+from lazygrad.ir.batching import of_all_examples
 from lazygrad.ir.node import Node
 from lazygrad.runtime.array import library
 from lazygrad.runtime.buffer import Buffer
-from lazygrad.tensor.core import TensorBase
+from lazygrad.tensor.core import TensorBase, wrap
 
 
 def computed(tensor: TensorBase, name: str) -> Any:
@@ -22,6 +23,11 @@ def computed(tensor: TensorBase, name: str) -> Any:
     return tensor._buffer().read()
 
 
+def largest(tensor: TensorBase, name: str) -> float:
+    """The largest element, among those of all examples inside a vmap; computed now because `name` must know it."""
+    return float(computed(wrap(of_all_examples(build.detach(tensor.node))).amax(), name))
+
+
 def leaf_of(array: Any, dtype: DType, device: Device) -> Node:
     """A node that reads an array which this call made."""
     shape = tuple(int(n) for n in array.shape)
@@ -29,7 +35,7 @@ def leaf_of(array: Any, dtype: DType, device: Device) -> Node:
     return build.buffer(Buffer(array, dtype, shape, device), dtype, shape, device)
 
 
-def nonzero_nodes(tensor: TensorBase) -> list[Node]:
-    """One int64 index vector for each dimension: where the tensor isn't zero."""
-    array = computed(tensor, "nonzero")
+def nonzero_nodes(tensor: TensorBase, name: str = "nonzero") -> list[Node]:
+    """One int64 index vector for each dimension: where the tensor isn't zero; `name` must know it."""
+    array = computed(tensor, name)
     return [leaf_of(found, int64, tensor.device) for found in array.nonzero()]

@@ -9,6 +9,7 @@ from lazygrad.dtype import DType
 from lazygrad.errors import at_user_line
 from lazygrad.tensor.core import TensorBase
 from lazygrad.tensor.creation import ones
+from lazygrad.tensor.keywords import factory
 from lazygrad.tensor.promote import get_default_dtype
 from lazygrad.tensor.sequences import arange
 
@@ -44,11 +45,13 @@ def _raised_cosine(
     return total.to(found)
 
 
+@factory
 def hann_window(window_length: int, periodic: bool = True, *, dtype: DType | None = None, device: Any = None) -> Tensor:
     """Half a raised cosine."""
     return _raised_cosine("hann_window", window_length, periodic, (0.5, 0.5), dtype, device)
 
 
+@factory
 def hamming_window(
     window_length: int,
     periodic: bool = True,
@@ -62,6 +65,7 @@ def hamming_window(
     return _raised_cosine("hamming_window", window_length, periodic, (alpha, beta), dtype, device)
 
 
+@factory
 def blackman_window(
     window_length: int, periodic: bool = True, *, dtype: DType | None = None, device: Any = None
 ) -> Tensor:
@@ -69,6 +73,7 @@ def blackman_window(
     return _raised_cosine("blackman_window", window_length, periodic, (0.42, 0.5, 0.08), dtype, device)
 
 
+@factory
 def bartlett_window(
     window_length: int, periodic: bool = True, *, dtype: DType | None = None, device: Any = None
 ) -> Tensor:
@@ -79,6 +84,7 @@ def bartlett_window(
     return _angle(window_length, periodic, found, device).mul(2).sub(1).abs().rsub(1).to(found)
 
 
+@factory
 def kaiser_window(
     window_length: int,
     periodic: bool = True,

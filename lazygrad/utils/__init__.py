@@ -1,3 +1,3 @@
 """torch.utils."""
 
-from lazygrad.utils import checkpoint, data
+from lazygrad.utils import checkpoint, data, dlpack

@@ -275,3 +275,20 @@ def test_create_graph_counts_more_than_the_mode(T):
     with T.no_grad():
         z.backward(create_graph=True)
         assert x.grad.requires_grad
+
+
+@BOTH
+def test_variable_is_a_detached_tensor(T):
+    """The class of PyTorch before 0.4, which older programs still name."""
+    Variable = T.autograd.Variable
+    hidden = leaf(T) * 2
+    view = Variable(hidden)
+    assert isinstance(view, Variable) and isinstance(view, T.Tensor) and not isinstance(3, Variable)
+    assert not view.requires_grad and Variable(hidden, requires_grad=True).is_leaf
+    data = T.zeros(2)
+    Variable(data).fill_(3.0)
+    assert data.tolist() == [3, 3] and Variable().shape == (0,)
+    with pytest.raises(TypeError, match="Variable data has to be a tensor, but got list"):
+        Variable([1.0])
+    with pytest.warns(UserWarning, match="volatile was removed"):
+        Variable(data, volatile=True)

@@ -293,6 +293,29 @@ def test_saved_values_are_those_of_the_forward():
     assert x.grad.tolist() == [24, 24]
 
 
+@pytest.mark.parametrize("T", LIBS, ids=["torch", "lazygrad"])
+def test_backward_that_runs_its_forward_again(T):
+    """What was saved comes back with its history: with the grad mode on, backward() may differentiate for it."""
+
+    class Again(T.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, w):
+            ctx.save_for_backward(x, w)
+            return (x * w).sin()
+
+        @staticmethod
+        def backward(ctx, g):
+            x, w = ctx.saved_tensors
+            assert not T.is_grad_enabled() and x.requires_grad and w.requires_grad and not (x * w).requires_grad
+            with T.enable_grad():
+                return T.autograd.grad((x * w).sin(), (x, w), g)
+
+    x, w = inputs(T, (3,), (3,))
+    Again.apply(x * 1, w).sum().backward()
+    slope = T.cos(x * w).detach()
+    assert T.allclose(x.grad, slope * w.detach()) and T.allclose(w.grad, slope * x.detach())
+
+
 def bad_gradient(T, returned):
     class Bad(T.autograd.Function):
         @staticmethod

@@ -48,6 +48,11 @@ def scalar(x):
     return (x.sin() * x).sum()
 
 
+def hooked(x, by):
+    x.register_hook(lambda g: g * by)
+    return x
+
+
 def vector(x):
     return x.outer(x * x)[:, :2] + x.sum()
 
@@ -67,6 +72,8 @@ CASES = {
     "third": lambda T, x, y: T.func.grad(lambda a: T.func.grad(lambda b: T.func.grad(scalar)(b).sum())(a).sum())(x),
     "confusion": lambda T, x, y: T.func.grad(lambda a: (a * T.func.grad(lambda b: (a * b).sum())(a)).sum())(x),
     "detach inside": lambda T, x, y: T.func.grad(lambda a: (a * a.detach()).sum())(x),
+    "hooks": lambda T, x, y: T.func.grad(lambda a: hooked(hooked(a, 5) * 2, 3).sum())(x),
+    "hooks in rows": lambda T, x, y: T.func.jacrev(lambda a: hooked(hooked(a, 5) * 2, 3) * a)(x),
     "in place": lambda T, x, y: T.func.grad(lambda a: (a.clone().mul_(a) * 2).sum())(x),
     "vjp": lambda T, x, y: T.func.vjp(vector, x)[1](T.ones(3, 2, dtype=x.dtype)),
     "vjp two": lambda T, x, y: T.func.vjp(lambda a, b: (a * b.sum(), b), x, y)[1]((x, y)),
@@ -139,6 +146,25 @@ BAD = {
     "cotangent": lambda T: T.func.vjp(lambda x: x, T.ones(3))[1](T.ones(2)),
     "tangent": lambda T: T.func.jvp(lambda x: x, (T.ones(3),), (T.ones(2),)),
     "primals": lambda T: T.func.jvp(lambda x: x, T.ones(3), T.ones(3)),
+    "no primals": lambda T: T.func.jvp(lambda: 1, (), ()),
+    "whole numbers from jacrev": lambda T: T.func.jacrev(lambda x: x.long())(T.ones(3)),
+    "whole numbers from vjp": lambda T: T.func.vjp(lambda x: (x, x.long()), T.ones(3)),
+    "whole numbers pushed": lambda T: T.func.jvp(lambda x: x, (T.arange(3),), (T.arange(3),)),
+    "no chunks": lambda T: T.func.jacrev(lambda x: x, chunk_size=0),
+    "argnums twice": lambda T: T.func.jacrev(lambda x, y: x * y, argnums=(0, 0))(T.ones(3), T.ones(3)),
+    "list of argnums": lambda T: T.func.jacfwd(lambda x, y: x * y, argnums=[0])(T.ones(3), T.ones(3)),
+    "no argnums": lambda T: T.func.grad(lambda x: x.sum(), argnums=())(T.ones(3)),
+    "by name": lambda T: T.func.grad(lambda x: x.sum())(x=T.ones(3)),
+    "structure": lambda T: T.func.vjp(lambda x: (x, x), T.ones(3))[1](T.ones(3)),
+    "number from jacfwd": lambda T: T.func.jacfwd(lambda x: 3)(T.ones(3)),
+    "linearized": lambda T: T.func.linearize(lambda x: x, T.ones(3))[1](T.ones(2)),
+    "independent": lambda T: T.func.jvp(lambda x: T.ones(2), (T.ones(3),), (T.ones(3),), strict=True),
+    "no state": lambda T: T.func.functional_call(T.nn.Linear(2, 2), 3, T.ones(2)),
+    "state of numbers": lambda T: T.func.functional_call(T.nn.Linear(2, 2), {"weight": 3}, T.ones(2)),
+    "no models": lambda T: T.func.stack_module_state([]),
+    "shapes of models": lambda T: T.func.stack_module_state([T.nn.Linear(2, 2), T.nn.Linear(2, 3)]),
+    "classes of models": lambda T: T.func.stack_module_state([T.nn.Linear(2, 2), T.nn.Conv1d(2, 2, 1)]),
+    "modes of models": lambda T: T.func.stack_module_state([T.nn.Linear(2, 2), T.nn.Linear(2, 2).eval()]),
 }
 
 

@@ -40,6 +40,45 @@ def test_lists_follow_torch_on_the_cpu():
             assert str(theirs.dtype).split(".")[1] == ours.dtype.name, name
 
 
+def recurrent(name, T, x):
+    module = getattr(T.nn, name)(4, 4)
+    found = module(x)
+    found = found[0] if isinstance(found, tuple) else found
+    return found[-1]
+
+
+FOLLOWED = {
+    "prelu": (lambda T, x: T.nn.functional.prelu(x, T.ones(4)), (2, 4)),
+    "cosine_embedding": (lambda T, x: T.nn.functional.cosine_embedding_loss(x, x, T.tensor([1, -1])), (2, 4)),
+    "triplet": (lambda T, x: T.nn.functional.triplet_margin_loss(x, x, x), (2, 4)),
+    "multi_margin": (lambda T, x: T.nn.functional.multi_margin_loss(x, T.tensor([0, 1])), (2, 4)),
+    "ctc": (lambda T, x: T.nn.functional.ctc_loss(x, T.tensor([[1, 2]]), T.tensor([4]), T.tensor([2])), (4, 1, 3)),
+    "affine_grid": (lambda T, x: T.nn.functional.affine_grid(x, (1, 1, 2, 2), align_corners=False), (1, 2, 3)),
+    "grid_sample": (lambda T, x: T.nn.functional.grid_sample(x, x, align_corners=False), (1, 2, 2, 2)),
+    "avg_pool2d": (lambda T, x: T.nn.functional.avg_pool2d(x, 2), (1, 4, 4)),
+    "lp_pool3d": (lambda T, x: T.nn.functional.lp_pool3d(x, 2, 2), (1, 4, 4, 4)),
+    "max_unpool1d": (lambda T, x: T.nn.functional.max_unpool1d(x, T.tensor([[[0, 2]]]), 2), (1, 1, 2)),
+    "adaptive_max_pool3d": (lambda T, x: T.nn.functional.adaptive_max_pool3d(x, 2), (1, 4, 4, 4)),
+    "adaptive_avg_pool2d": (lambda T, x: T.nn.functional.adaptive_avg_pool2d(x, 2), (1, 4, 4)),
+    "reflect_pad1d": (lambda T, x: T.nn.functional.pad(x, (1, 1), "reflect"), (1, 1, 4)),
+    "circular_pad1d": (lambda T, x: T.nn.functional.pad(x, (1, 1), "circular"), (1, 1, 4)),
+    "tensordot": (lambda T, x: T.tensordot(x, x, 2), (2, 4)),
+    **{
+        name: (lambda T, x, name=name: recurrent(name, T, x), (2, 4) if "Cell" in name else (2, 3, 4))
+        for name in ("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell")
+    },
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_dtypes_on_the_cpu_are_torchs(name, dtype):
+    program, shape = FOLLOWED[name]
+    with torch.autocast("cpu", dtype=torch.bfloat16), lg.autocast("cpu", dtype=lg.bfloat16):
+        theirs, mine = (program(T, T.rand(shape).to(getattr(T, dtype))) for T in (torch, lg))
+    assert str(theirs.dtype) == f"torch.{mine.dtype.name}"
+
+
 def test_gradients_reach_float32_weights():
     layer = nn.Linear(8, 3)
     with lg.autocast("cpu"):

@@ -15,6 +15,11 @@ ACTIVATIONS = (
     "softsign softplus logsigmoid sigmoid tanh"
 )
 
+SMOOTH = ("gelu", "silu", "mish", "tanhshrink", "softplus", "logsigmoid", "sigmoid", "tanh")
+BENDS = fixed([[0.0, 1.0, -1.0, 3.0, -3.0], [6.0, -6.0, 0.5, -0.5, 2.0]])
+WITH_ZEROS = fixed([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.5, -1.0, 2.0]])
+ONES = fixed([[1.0, 0.0, 0.0], [0.0, 0.0, 2.0], [0.5, -1.0, 2.0]])
+
 
 def f(name, *inputs, **options):
     """nn.functional.name(*inputs, **options of the call)."""
@@ -28,6 +33,11 @@ CASES = [
     # activations, away from where they bend
     *(
         f(name, within(0.2, 2, *S), dtypes=HALVES, tolerance=4)
+        for name in ACTIVATIONS.split()
+    ),
+    # where they bend
+    *(
+        case(f"{name}-bends", lambda T, x, name=name: getattr(T.nn.functional, name)(x), BENDS, second=name in SMOOTH)
         for name in ACTIVATIONS.split()
     ),
     f("threshold", S, threshold=0.1, value=20.0),
@@ -149,8 +159,34 @@ CASES = [
     f("cosine_embedding_loss", S, S, SIGNS),
     f("triplet_margin_loss", S, S, S, tolerance=10),
     f("multi_margin_loss", S, CLASSES),
+    # vectors of length 0, logits of 0, distances that equal the margin
+    *(
+        case(f"normalize-zeros-p{p}", lambda T, x, p=p: T.nn.functional.normalize(x, p=p) * 1e-12, WITH_ZEROS, second=False)
+        for p in (1.0, 2.0, 3.0)
+    ),
+    case("cosine_similarity-zeros", lambda T, x, y: T.nn.functional.cosine_similarity(x, y), WITH_ZEROS, ONES, second=False),
+    case(
+        "cosine_embedding_loss-zeros",
+        lambda T, x, y: T.nn.functional.cosine_embedding_loss(x, y, T.tensor([1, 1, -1]), reduction="none"),
+        WITH_ZEROS,
+        ONES,
+        second=False,
+    ),
+    case("pdist-equal", lambda T, x: T.nn.functional.pdist(x), fixed([[1.0, 2.0], [1.0, 2.0], [0.0, 1.0]]), second=False),
+    case(
+        "binary_cross_entropy_with_logits-zeros",
+        lambda T, x: T.nn.functional.binary_cross_entropy_with_logits(x, T.full_like(x, 0.3), pos_weight=T.full_like(x, 2.0)),
+        BENDS,
+    ),
+    case("hinge_embedding_loss-at-the-margin", lambda T, x: T.nn.functional.hinge_embedding_loss(x, -T.ones_like(x)), BENDS),
+    case("margin_ranking_loss-equal", lambda T, x: T.nn.functional.margin_ranking_loss(x, x.detach(), T.ones_like(x)), BENDS),
     f("multilabel_margin_loss", S, fixed([[1, 3, -1, 0, 0], [0, -1, 2, 2, 2], [4, 1, 2, 3, 0], [-1, 0, 0, 0, 0]], "int64")),
     f("multilabel_soft_margin_loss", S, within(0, 1, *S)),
+    f("conv_tbc", (5, 2, 3), (2, 3, 4), (4,), pad=1),
+    f("native_channel_shuffle", (2, 4, 3), groups=2),
+    # torch's gradient is that of another formula
+    case("CrossMapLRN2d", lambda T, x: T.nn.CrossMapLRN2d(3, 0.1, 0.5, 2.0)(x), (2, 6, 2, 3), gradient=False),
+    case("CrossMapLRN2d-even", lambda T, x: T.nn.CrossMapLRN2d(4, 0.1, 0.5, 2.0)(x), (2, 6, 2, 3), gradient=False),
 ]
 
 

@@ -26,6 +26,7 @@ EMPTY = {
     "AdaptiveMaxPool2d": (lambda n: n.AdaptiveMaxPool2d(2), (0, 2, 4, 3)),
     "AdaptiveAvgPool2d": (lambda n: n.AdaptiveAvgPool2d(2), (0, 2, 4, 3)),
     "LayerNorm": (lambda n: n.LayerNorm(4), (0, 4)),
+    "BatchNorm1d": (lambda n: n.BatchNorm1d(4), (0, 4, 2)),
     "ReflectionPad1d": (lambda n: n.ReflectionPad1d(1), (0, 2, 4)),
     "GELU": (lambda n: n.GELU(), (0, 4)),
     "CosineSimilarity": (lambda n: n.CosineSimilarity(), (0, 3), (0, 3)),

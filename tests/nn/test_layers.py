@@ -45,6 +45,13 @@ LAYERS = {
     "FeatureAlphaDropout eval": (lambda n: n.FeatureAlphaDropout(0.3).eval(), (2, 3)),
     "Dropout eval": (lambda n: n.Dropout(0.3).eval(), (2, 3)),
     "LocalResponseNorm": (lambda n: n.LocalResponseNorm(2), (2, 4, 3, 3)),
+    "SyncBatchNorm": (lambda n: n.SyncBatchNorm(3), (4, 3, 2)),
+    "SyncBatchNorm converted": (
+        lambda n: n.SyncBatchNorm.convert_sync_batchnorm(
+            n.Sequential(n.Linear(3, 3), n.BatchNorm1d(3, affine=False), n.Sequential(n.BatchNorm1d(3).eval()))
+        ),
+        (4, 3),
+    ),
     "Conv1d": (lambda n: n.Conv1d(2, 4, 3, padding=1), (2, 2, 7)),
     "Conv2d": (lambda n: n.Conv2d(2, 4, (3, 2), stride=2, padding=1, groups=2), (2, 2, 7, 6)),
     "Conv2d reflect": (
@@ -151,7 +158,7 @@ def test_embedding(compare_modules):
     table = lg.randn(4, 2)
     frozen = nn.Embedding.from_pretrained(table)
     assert not frozen.weight.requires_grad
-    np.testing.assert_array_equal(frozen(lg.tensor([2])).numpy()[0], table.numpy()[2])
+    np.testing.assert_array_equal(frozen(lg.tensor([2])).numpy(force=True)[0], table.numpy(force=True)[2])
 
 
 LOSSES = {
@@ -288,11 +295,11 @@ def test_batch_norm_over_steps():
         theirs(torch.tensor(x))
         mine(lg.tensor(x))
     for name, value in theirs.state_dict().items():
-        np.testing.assert_allclose(mine.state_dict()[name].numpy(), value.numpy(), rtol=1e-9)
+        np.testing.assert_allclose(mine.state_dict()[name].numpy(force=True), value.numpy(force=True), rtol=1e-9)
     x = numbers(5, 3)
     np.testing.assert_allclose(
         mine.eval()(lg.tensor(x)).numpy(force=True),
-        theirs.eval()(torch.tensor(x)).detach().numpy(),
+        theirs.eval()(torch.tensor(x)).detach().numpy(force=True),
         rtol=1e-9,
     )
     with pytest.raises(ValueError, match="expected 2D or 3D input"):

@@ -150,3 +150,24 @@ def test_adaptive_log_softmax_errors():
             layer(lg.zeros(1, 4), lg.tensor([wrong])).loss.item()
     with pytest.raises(RuntimeError, match="same size"):
         layer(lg.zeros(2, 4), lg.tensor([1]))
+
+
+LINEAR = {
+    "rows": ({}, (5, 3), ()),
+    "row": ({"bias": True}, (3,), ()),
+    "many": ({"out_features": (2, 3), "bias": True}, (5, 3), (2, 3)),
+    "smoothed": ({"label_smoothing": 0.1, "ignore_index": 1, "reduction": "none"}, (5, 3), ()),
+}
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_linear_cross_entropy_loss(compare_modules, name):
+    options, shape, more = LINEAR[name]
+    target = np.random.default_rng(0).integers(0, 4, (*shape[:-1], *more))
+    compare_modules(lambda n: n.LinearCrossEntropyLoss(3, 4, **options), numbers(*shape), target)
+    if "ignore_index" not in options and len(shape) == 2:
+        compare_modules(
+            lambda n: n.LinearCrossEntropyLoss(3, 4, options=n.LinearCrossEntropyOptions(), **options),
+            numbers(*shape),
+            np.abs(numbers(*shape[:-1], 4, *more)),
+        )

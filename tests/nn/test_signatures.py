@@ -11,12 +11,11 @@ from lazygrad import nn
 
 # old names, what serves torch's own machinery, one-device wrappers, and what has no counterpart yet
 LEFT_OUT = {
-    torch.nn: "Container CrossMapLRN2d DataParallel LinearCrossEntropyLoss LinearCrossEntropyOptions NLLLoss2d "
-    "SyncBatchNorm factory_kwargs",
+    torch.nn: "Container DataParallel factory_kwargs",
     torch.nn.functional: "Callable DType Optional ScalingType SwizzleType Tensor assert_int_or_pair boolean_dispatch "
-    "conv_tbc grouped_mm handle_torch_function has_torch_function has_torch_function_unary has_torch_function_variadic "
-    "native_channel_shuffle scaled_grouped_mm scaled_mm",
-    torch.nn.utils: "clip_grad_norm convert_conv2d_weight_memory_format convert_conv3d_weight_memory_format skip_init",
+    "grouped_mm handle_torch_function has_torch_function has_torch_function_unary has_torch_function_variadic "
+    "scaled_grouped_mm scaled_mm",
+    torch.nn.utils: "",
 }
 OURS = {torch.nn: nn, torch.nn.functional: nn.functional, torch.nn.utils: nn.utils}
 # two deprecated spellings of min_val and max_val; a buffer that could require gradients; an out= argument

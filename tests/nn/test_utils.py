@@ -68,3 +68,18 @@ def test_vectors():
     assert tuple(vector.shape) == (20,)
     nn.utils.vector_to_parameters(lg.arange(20).double(), mine)
     assert mine[1].tolist() == [12, 13, 14, 15, 16] and mine[0].requires_grad
+
+
+def test_older_names():
+    for T in (torch, lg):
+        module = T.nn.utils.skip_init(T.nn.Linear, 3, out_features=2)
+        assert tuple(module.weight.shape) == (2, 3) and module.weight.requires_grad
+        assert T.nn.utils.convert_conv2d_weight_memory_format(module, T.contiguous_format) is module
+        with pytest.warns(FutureWarning):
+            assert T.nn.init.constant(module.weight, 2.0) is module.weight
+        module(T.ones(1, 3)).sum().backward()
+        with pytest.warns(FutureWarning):
+            assert T.nn.utils.clip_grad_norm([module.weight], 1.0).item() == pytest.approx(6**0.5)
+        assert T.nn.parameter.is_lazy(T.nn.LazyLinear(2).weight) and not T.nn.parameter.is_lazy(module.weight)
+    with pytest.raises(TypeError, match="memory_format"):
+        nn.utils.convert_conv2d_weight_memory_format(nn.Conv2d(1, 1, 1), 3)

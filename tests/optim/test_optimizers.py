@@ -32,6 +32,7 @@ CASES = [
     ("Adadelta", {"weight_decay": 0.1}),
     ("Rprop", {}),
     ("ASGD", {"weight_decay": 0.1, "t0": 3, "lambd": 0.01}),
+    ("Adafactor", {"weight_decay": 0.1, "d": 1.5}),
 ]
 NAMES = [f"{name} {' '.join(options)}" for name, options in CASES]
 
@@ -144,6 +145,7 @@ STEPPERS = {
     "Adadelta": {},
     "Rprop": {},
     "ASGD": {},
+    "Adafactor": {},
     "Lion": {},
     "Muon": {},
 }

@@ -13,7 +13,51 @@ import torch
 import lazygrad as lg
 from tests.support import ALL, bad, case, check, check_error, within
 
+SAME_AS_DEFAULT = {"device": "cpu", "requires_grad": False, "pin_memory": False}
+
+
+def hints(T):
+    """What factories take and what changes nothing."""
+    return {**SAME_AS_DEFAULT, "layout": T.strided}
+
+
+LISTS = {
+    "scalars": lambda T: [T.tensor(1.0), T.tensor(2)],
+    "single": lambda T: [[T.tensor([1.0])]],
+    "int tensors": lambda T: [T.tensor(1), T.tensor(2)],
+    "half and int": lambda T: [T.tensor(2.5, dtype=T.float16), 1],
+    "half and float": lambda T: [T.tensor(2.5, dtype=T.float16), 1.5],
+    "double": lambda T: [T.tensor(2.5, dtype=T.float64)],
+    "bools": lambda T: [T.tensor(True), False],
+    "arrays": lambda T: [np.array([1.0, 2.0]), np.array([3.0, 4.0], dtype=np.float32)],
+    "array and list": lambda T: [np.zeros(2, np.float16), [1, 2]],
+    "int8 array": lambda T: [np.array([1, 2], dtype=np.int8)],
+    "numpy numbers": lambda T: [np.float32(1), 1],
+    "numpy doubles": lambda T: [1.5, np.float64(1)],
+    "numpy ints": lambda T: [np.int32(1), 2],
+    "numpy int32": lambda T: [np.int32(1)],
+    "range": lambda T: range(3),
+    "ranges": lambda T: [range(2), (3, 4)],
+    "mixed": lambda T: [True, 2, 3.5],
+    "empty": lambda T: [[], []],
+    "large": lambda T: [2**40],
+}
+
 CASES = [
+    *(case(f"list-{name}", lambda T, make=make: (T.tensor(make(T)), T.as_tensor(make(T)), T.asarray(make(T))), gradient=False) for name, make in LISTS.items()),
+    case("hints", lambda T: (T.zeros(2, **hints(T)), T.ones((2, 3), **hints(T)), T.full((2,), 3, **hints(T)), T.arange(3, **hints(T)), T.linspace(0, 1, 3, **hints(T)), T.logspace(0, 1, 3, **hints(T)), T.eye(2, **hints(T)), T.tensor([1], pin_memory=False), T.empty(0, memory_format=T.contiguous_format, **hints(T)), T.hann_window(4, layout=T.strided, pin_memory=False)), gradient=False),
+    case("hints-random", lambda T: (T.rand(2, **hints(T)), T.randn((2,), **hints(T)), T.randint(3, (2,), **hints(T)), T.randperm(3, **hints(T)), T.normal(0.0, 1.0, (2,), **hints(T))), gradient=False, values=False),
+    case("hints-like", lambda T, x: (T.zeros_like(x, memory_format=T.preserve_format, **hints(T)), T.ones_like(x, memory_format=T.contiguous_format), T.full_like(x, 2, **hints(T)), x.new_zeros(2, **hints(T)), x.new_ones((1,), **hints(T)), x.new_full((2,), 3, **hints(T)), x.new_tensor([1], pin_memory=False)), (2, 3), dtypes=ALL, gradient=False),
+    case("channels_last", lambda T, x: (x.to(memory_format=T.channels_last), x.contiguous(memory_format=T.channels_last), x.clone(memory_format=T.channels_last), T.zeros_like(x, memory_format=T.channels_last), x.double(memory_format=T.preserve_format)), (2, 3, 4, 5), gradient=False),
+    case("arange-forms", lambda T: (T.arange(end=3), T.arange(start=1, end=4), T.arange(2.5, dtype=T.int64), T.arange(0.5, 3.7, dtype=T.int32), T.arange(T.tensor(3)), T.arange(1, 2, T.tensor(0.5)), T.arange(np.int64(3))), gradient=False),
+    case("strided", lambda T: (T.empty_strided((2, 3), (1, 2)).zero_(), T.empty_strided((2, 3), (1, 2)).stride(), T.empty_permuted((2, 3, 4), (2, 0, 1)).stride(), T.ones(1).new_empty_strided((2, 2), (1, 2), dtype=T.int32).fill_(3), T.empty_strided((0, 2), (2, 1)).shape[1], T.empty_strided((), ()).fill_(1)), gradient=False),
+    case("asarray", lambda T, x: (T.asarray(x), T.asarray(x, dtype=T.float64), T.asarray(x, copy=True), T.asarray(x, copy=False), T.asarray(np.arange(3), copy=False), T.asarray(3.5), T.asarray([1.0], requires_grad=True).requires_grad, T.asarray(x.clone().requires_grad_()).requires_grad), (2,), gradient=False),
+    case("certain draws", lambda T: (T.bernoulli(T.ones(3)), T.bernoulli(T.zeros(3), p=1.0), T.zeros(3).bernoulli_(T.ones(3)), T.normal(T.ones(2), T.zeros(2)), T.normal(2.0, T.zeros(3)), T.normal(T.ones(2), 0.0), T.poisson(T.zeros(3)), T.binomial(T.tensor([3.0]), T.tensor([1.0])), T.multinomial(T.tensor([[0.0, 1.0], [1.0, 0.0]]), 3, replacement=True), T.multinomial(T.tensor([0.0, 1.0]), 1), T.randint(high=1, size=(2,)), T.randint(4, 5, (2,)), T.zeros(2).uniform_(3, 3), T.zeros(2).random_(4, 5), T.randperm(4).sort()[0]), gradient=False),
+    case("drawn from a generator", lambda T: [f(T.Generator().manual_seed(3)) for f in (
+        lambda g: T.rand(2, generator=g), lambda g: T.randn(2, generator=g), lambda g: T.randint(5, (2,), generator=g), lambda g: T.randperm(4, generator=g), lambda g: T.normal(0.0, 1.0, (2,), generator=g), lambda g: T.normal(T.zeros(2), 1.0, generator=g),
+        lambda g: T.bernoulli(T.full((2,), 0.5), generator=g), lambda g: T.poisson(T.ones(2), generator=g), lambda g: T.multinomial(T.ones(3), 2, generator=g), lambda g: T.binomial(T.ones(2), T.full((2,), 0.5), generator=g), lambda g: T.zeros(2).exponential_(generator=g),
+        lambda g: T.zeros(2).normal_(generator=g), lambda g: T.zeros(2).uniform_(generator=g), lambda g: T.zeros(2).random_(generator=g), lambda g: T.zeros(2).cauchy_(generator=g), lambda g: T.zeros(2).geometric_(0.5, generator=g), lambda g: T.zeros(2).log_normal_(generator=g), lambda g: T.zeros(2).bernoulli_(0.5, generator=g), lambda g: T.rand(1, generator=g.set_state(g.get_state())),
+    )], gradient=False, values=False),
     case("zeros", lambda T: (T.zeros(2, 3), T.zeros((2,)), T.zeros([]), T.zeros(2, dtype=T.int64), T.ones(()), T.empty(0).sum()), gradient=False),
     case("full", lambda T: (T.full((2, 3), 1.5), T.full((2,), 3), T.full((), True), T.full([2], 1, dtype=T.float16)), gradient=False),
     case("arange", lambda T: (T.arange(5), T.arange(1, 5), T.arange(1, 2.5, 0.5), T.arange(5, 0, -2), T.arange(0), T.arange(3.0), T.arange(2, dtype=T.float32)), gradient=False),
@@ -41,6 +85,24 @@ def test_matches_torch(each):
 
 
 ERRORS = [
+    bad("none", lambda T: T.tensor(None)),
+    bad("nones", lambda T: T.tensor([None])),
+    bad("dict", lambda T: T.tensor({})),
+    bad("too large", lambda T: T.tensor([2**70])),
+    bad("asarray-alias", lambda T: T.asarray([1, 2], copy=False)),
+    bad("asarray-alias-dtype", lambda T: T.asarray(np.ones(2), dtype=T.float32, copy=False)),
+    bad("empty_permuted", lambda T: T.empty_permuted((2, 3), (0, 0))),
+    bad("full-word", lambda T: T.full((2,), "a")),
+    bad("dtype-word", lambda T: T.zeros(2, dtype="float32")),
+    bad("frombuffer-nothing", lambda T: T.frombuffer(bytearray(0), dtype=T.int16)),
+    bad("from_numpy-words", lambda T: T.from_numpy(np.array(["a"]))),
+    bad("normal-std", lambda T: T.normal(0.0, -1.0, (2,))),
+    bad("bernoulli_-p", lambda T, x: x.bernoulli_(-1.0), (2,)),
+    bad("poisson-rate", lambda T: T.poisson(T.tensor([-1.0]))),
+    bad("rand-int", lambda T: T.rand(2, dtype=T.int64)),
+    bad("randn-int", lambda T: T.randn(2, dtype=T.int32)),
+    bad("rand_like-int", lambda T: T.rand_like(T.zeros(2, dtype=T.int64))),
+    bad("random_-range", lambda T: T.zeros(2, dtype=T.uint8).random_(0, 500)),
     bad("ragged", lambda T: T.tensor([[1, 2], [3]])),
     bad("string", lambda T: T.tensor("a")),
     bad("negative", lambda T: T.zeros(-1)),

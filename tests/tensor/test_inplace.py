@@ -168,6 +168,20 @@ def test_matrix_methods() -> None:
     assert lg.ones(2, 2, 2).fill_diagonal_(5.0).tolist() == torch.ones(2, 2, 2).fill_diagonal_(5.0).tolist()
 
 
+@pytest.mark.parametrize("T", [torch, lg], ids=["torch", "lazygrad"])
+def test_resize_(T: Any) -> None:
+    x = T.arange(6.0)
+    first = x[:2]
+    assert x.resize_(2, 2) is x and x.tolist() == [[0, 1], [2, 3]]
+    x.add_(1)
+    assert first.tolist() == [1, 2]
+    assert tuple(x.resize_((3, 3), memory_format=T.contiguous_format).shape) == (3, 3)
+    assert x.view(-1)[:4].tolist() == [1, 2, 3, 4]
+    assert T.ones(2, 3).resize_as_(T.zeros(4)).tolist() == [1] * 4 and tuple(T.zeros(0).resize_(()).shape) == ()
+    with pytest.raises(RuntimeError, match="require grad"):
+        T.ones(2, requires_grad=True).resize_(3)
+
+
 DTYPES = {
     "copy_ casts": lambda T: T.ones(2, dtype=T.int64).copy_(T.ones(2) * 2.7), "fill_ casts": lambda T: T.ones(2, dtype=T.int64).fill_(2.7),
     "half": lambda T: T.ones(2, dtype=T.float16).add_(T.ones(2) / 3), "int": lambda T: T.ones(2, dtype=T.int32).add_(T.ones(2, dtype=T.int64)),
@@ -194,11 +208,35 @@ ERRORS = [
     bad("shape", lambda T, x: x.add_(T.ones(2, 3)), (3,)),
     bad("copy_ shape", lambda T, x: x.copy_(T.ones(2)), (3,)),
     bad("expanded", lambda T, x: x.expand(2, 3).add_(1), (3,)),
+    bad("one of unbind", lambda T, x: (x.requires_grad_() * 1).unbind()[0].mul_(2), (3,)),
+    bad("one of split", lambda T, x: (x.requires_grad_() * 1).split(1)[0].mul_(2), (3,)),
+    bad("a view of one of chunk", lambda T, x: (x.requires_grad_() * 1).chunk(2)[0][:1].add_(1), (4,)),
+    bad("what requires grad into one of unbind", lambda T, x: x.clone().unbind()[0].mul_(x[0].requires_grad_()), (3,)),
+    bad("iterating over a leaf", lambda T, x: [row.add_(1) for row in x.requires_grad_()], (3,)),
+    bad("leaf transposed", lambda T, x: x.requires_grad_().t_(), (3, 2)),
+    bad("bool minus number", lambda T, x: (x > 0) - 1, (3,)),
+    bad("number minus bool", lambda T, x: 1 - (x > 0), (3,)),
+    bad("number minus a bool", lambda T, x: x - (x > 0), (3,)),
+    bad("bool minus bool", lambda T, x: (x > 0) - (x > 0), (3,)),
+    bad("requires_grad_ of a word", lambda T, x: x.requires_grad_("yes"), (3,)),
+    bad("gradient that is no tensor", lambda T, x: x.requires_grad_().mul(2).backward([1, 2, 3]), (3,)),
     bad("requires_grad_", lambda T, x: (x.requires_grad_() * 1).requires_grad_(False), (3,)),
     bad("integer leaf", lambda T, x: x.long().requires_grad_(), (3,)),
     bad("fill_diagonal_", lambda T, x: x.fill_diagonal_(1.0), (3,)),
     bad("fill_diagonal_ sizes", lambda T, x: x.fill_diagonal_(1.0), (3, 3, 2)),
 ]
+
+
+@pytest.mark.parametrize("T", [torch, lg], ids=["torch", "lazygrad"])
+def test_one_of_many_views_may_be_written_to_where_nothing_is_recorded(T: Any) -> None:
+    x = T.arange(4.0)
+    for row in x.view(2, 2):
+        row.add_(1)
+    x.split(2)[0].mul_(3)
+    assert x.tolist() == [3, 6, 3, 4]
+    y = x.requires_grad_() * 1
+    y.tensor_split(2)[0].zero_()
+    assert y.tolist() == [0, 0, 3, 4]
 
 
 def _view_without_record(T: Any, y: Any) -> Any:

@@ -49,7 +49,7 @@ def test_from_numpy_copies_and_dlpack_shares() -> None:
     assert mine.tolist() == [1, 2, 3]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64", "int32", "uint8", "bool"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16", "int64", "int32", "uint8", "bool"])
 def test_dlpack_both_ways(dtype: str) -> None:
     for shape in [(), (0,), (3,), (2, 3)]:
         x = lg.ones(shape, dtype=getattr(lg, dtype))
@@ -61,6 +61,25 @@ def test_dlpack_both_ways(dtype: str) -> None:
     assert lg.from_dlpack(strided).tolist() == strided.tolist()
     with pytest.raises(BufferError):
         torch.from_dlpack(lg.ones(2, requires_grad=True))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_dlpack_shares_memory_with_torch(dtype: str) -> None:
+    theirs = torch.zeros(3, dtype=getattr(torch, dtype))
+    mine = lg.from_dlpack(theirs)
+    theirs[0] = 1
+    assert mine.tolist() == [1, 0, 0]
+    mine = lg.zeros(2, dtype=getattr(lg, dtype))
+    torch.from_dlpack(mine)[1] = 2
+    assert mine.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64"])
+def test_dlpack_capsules(dtype: str) -> None:
+    there = torch.utils.dlpack.from_dlpack(lg.utils.dlpack.to_dlpack(lg.ones(2, 3, dtype=getattr(lg, dtype))))
+    assert str(there.dtype) == f"torch.{dtype}" and there.tolist() == [[1, 1, 1]] * 2
+    back = lg.utils.dlpack.from_dlpack(torch.utils.dlpack.to_dlpack(there))
+    assert back.dtype is getattr(lg, dtype) and back.tolist() == there.tolist()
 
 
 def aliasing(T: Any) -> list[Any]:

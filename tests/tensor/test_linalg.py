@@ -134,7 +134,7 @@ CASES = [
     ),
     *(case(f"einsum-{e[0]}".replace(" ", ""), lambda T, *xs, e=e: T.einsum(e[0], *xs), *e[1:]) for e in EQUATIONS),
     case("einsum-sublist", lambda T, x, y: T.einsum(x, [0, 1], y, [1, 2], [0, 2]), (2, 3), (3, 4)),
-    case("mm", lambda T, x, y: (x.mm(y), T.mm(x, y)), (2, 3), (3, 4)),
+    case("mm", lambda T, x, y: (x.mm(y), T.mm(x, y), T.spmm(x, y)), (2, 3), (3, 4)),
     case("bmm", lambda T, x, y: T.bmm(x, y), (5, 2, 3), (5, 3, 4)),
     case("mv", lambda T, x, y: x.mv(y), (2, 3), (3,)),
     case("dot", lambda T, x, y: (x.dot(y), T.vdot(x, y)), (3,), (3,), dtypes=("float32", "int64")),
@@ -179,6 +179,12 @@ CASES = [
     case("det", lambda T, x: (T.linalg.det(x), T.det(x[0]), *T.linalg.slogdet(x)), (2, 3, 3), tolerance=10),
     *FACTORIZATIONS,
     case("vecdot", lambda T, x, y: T.linalg.vecdot(x, y), (2, 3), (2, 3)),
+    case("einsum-sublists", lambda T, x, y: (T.einsum(x, [0, 1], y, [1, 2]), T.einsum(x, [0, 1], y, [1, 2], [2, 0]), T.einsum(x, [50, 51], y, [51, 2]), T.einsum(x, [..., 1], [...])), (2, 3), (3, 4)),
+    case("tensordot-tensor", lambda T, x, y: T.tensordot(x, y, T.tensor([[1, 2], [0, 1]])), (2, 3, 4), (3, 4, 5)),
+    *(case(f"cdist-{p}", lambda T, x, y, p=p: T.cdist(x, y, p=p, compute_mode="donot_use_mm_for_euclid_dist"), (2, 1, 3, 4), (3, 5, 4), second=False) for p in (0.0, 0.5, 1.0, 2.0, 3.0, INF)),
+    *(case(f"cdist-itself-{p}", lambda T, x, p=p: T.cdist(x, x.clone(), p=p), (3, 4), second=False) for p in (0.0, 1.0, 1.5, 2.0, 3.0, INF)),
+    case("cdist-empty", lambda T, x, y: (T.cdist(x, y), T.cdist(x[:0], y)), (3, 0), (2, 0), second=False),
+    case("vander", lambda T, x: (T.linalg.vander(x), T.linalg.vander(x, N=2), T.vander(x[0], increasing=True)), (2, 3), dtypes=("float32", "int64"), gradient=False),
 ]
 
 
@@ -226,6 +232,15 @@ ERRORS = [
     bad("lstsq", lambda T, x, b: T.linalg.lstsq(x, b), (3, 2), (2, 2)),
     bad("trace", lambda T, x: x.trace(), (2, 3, 4)),
     bad("outer", lambda T, x, y: T.outer(x, y), (2, 3), (3,)),
+    bad("einsum-nothing", lambda T: T.einsum("i")),
+    bad("einsum-number", lambda T, x: T.einsum(x, [0, 52]), (2, 3)),
+    bad("cdist-columns", lambda T, x, y: T.cdist(x, y), (2, 3), (2, 4)),
+    bad("cdist-p", lambda T, x: T.cdist(x, x, p=-1), (2, 3)),
+    bad("cdist-1d", lambda T, x: T.cdist(x, x), (3,)),
+    bad("cdist-type", lambda T, x: T.cdist(x, 1), (3, 3)),
+    bad("kron-type", lambda T, x: T.kron(x, 2), (2, 2)),
+    bad("vander", lambda T, x: T.vander(x), (2, 2)),
+    bad("matrix_power-float", lambda T, x: x.matrix_power(2.5), (2, 2)),
     bad("mm-type", lambda T, x: T.mm(x, 3), (2, 3)),
     bad("index-type", lambda T, x, i: x.index_select(0, i.float()), (2, 3), ints(2, below=2)),
 ]

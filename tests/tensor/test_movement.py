@@ -33,6 +33,8 @@ ANY_SHAPE = [
 ]
 
 CASES = [
+    case("block_diag-none", lambda T: T.block_diag(), gradient=False),
+    case("hsplit-zero", lambda T, x: (x.hsplit([1]), x.vsplit([1, 1]), x.hsplit(3), x.vsplit(2)), (2, 3)),
     *over(SHAPES, *ANY_SHAPE),
     case("view", lambda T, x: x.contiguous().view(6, -1), S, dtypes=ALL),
     case("view-size", lambda T, x: x.contiguous().view(x.size()), S),
@@ -125,6 +127,15 @@ def test_matches_torch(each):
 
 
 ERRORS = [
+    bad("unbind-0d", lambda T, x: x.unbind(), ()),
+    bad("meshgrid-2d", lambda T, x: T.meshgrid(x, x, indexing="ij"), (2, 2)),
+    bad("hsplit", lambda T, x: x.hsplit(2), (3,)),
+    bad("hsplit-0d", lambda T, x: x.hsplit(2), ()),
+    bad("vsplit-1d", lambda T, x: x.vsplit(2), (4,)),
+    bad("dsplit", lambda T, x: x.dsplit(2), (2, 2, 3)),
+    bad("cartesian_prod", lambda T, x: T.cartesian_prod(x), (2, 2)),
+    bad("block_diag", lambda T, x: T.block_diag(x), (2, 2, 2)),
+    bad("tril_indices", lambda T: T.tril_indices(-1, 2)),
     bad("reshape", lambda T, x: x.reshape(5), (2, 3)),
     bad("reshape-two-minus", lambda T, x: x.reshape(-1, -1), (2, 3)),
     bad("view", lambda T, x: x.view(4, -1), (2, 3)),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import lazygrad as lg
-from tests.support import ALL, INTEGERS, REAL, bad, case, check, check_error, compare, fixed, mask, over, within
+from tests.support import ALL, FLOATS, INTEGERS, REAL, bad, case, check, check_error, compare, fixed, mask, over, within
 
 S = (3, 4)
 EDGES = fixed([0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -1.0, 0.5, -2.5])
@@ -134,6 +134,7 @@ CASES = [
             "floor_divide",
         )
     ),
+    case("logaddexp-equal", lambda T, x, y: (T.logaddexp(x, y), T.logaddexp2(x, y)), fixed([0.0, 1.0, -3.0]), fixed([0.0, 1.0, 2.0])),
     case(
         "operators",
         lambda T, x, y: (x + y, x - y, x * y, x / y, x**2, -x, abs(x), +x),
@@ -201,6 +202,16 @@ CASES = [
     case("alpha", lambda T, x, y: (T.add(x, y, alpha=2), x.sub(y, alpha=0.5), T.rsub(x, y), T.rsub(x, 1)), S, S),
     case("powers", lambda T, x: tuple(x.pow(p) for p in (0, 1, 2, 3, 0.5, -0.5, -1, 2.5, -2)), within(0.5, 2, *S)),
     case("power-negative-base", lambda T, x: (x**2, x**3, x**0), S),
+    case(
+        "power-whole",
+        lambda T, x, n: (x**n, T.pow(2, n), T.pow(-1, n)),
+        fixed([2, -2, 1, 1, -1, -1, 0, 0, 3, -3]),
+        fixed([-1, -3, -5, 4, -3, -2, -1, 0, 3, 3]),
+        dtypes=("int64", "int32", "int16", "int8"),
+        gradient=False,
+    ),
+    case("power-unsigned", lambda T, x, n: (x**n, T.pow(3, n)), fixed([2, 7, 0]), fixed([3, 2, 0]), dtypes=("uint8",)),
+    case("power-0", lambda T, x: (x**0, x**0.0), EDGES, dtypes=(*FLOATS, "int32")),
     case("power-of-number", lambda T, x: (T.pow(2, x), T.pow(0.5, x), T.float_power(2, x)), S),
     case("round-decimals", lambda T, x: T.round(x, decimals=1), S, gradient=False),
     case("logit-eps", lambda T, x: x.logit(0.1), within(-0.2, 1.2, *S)),
@@ -326,6 +337,9 @@ ERRORS = [
     bad("int-power", lambda T, x: x.long() ** -1, (2, 3)),
     bad("clamp-none", lambda T, x: x.clamp(), (2, 3)),
     bad("div-mode", lambda T, x: T.div(x, x, rounding_mode="up"), (2, 3)),
+    bad("heaviside-number", lambda T, x: T.heaviside(x, 1.0), (2, 3)),
+    bad("frac-int", lambda T, x: x.long().frac(), (2, 3)),
+    bad("logical-number", lambda T, x: T.logical_and(x, 1), (2, 3)),
     bad("lerp-dtype", lambda T, x: x.lerp(x.double(), 0.5), (2, 3)),
     bad("isclose-dtype", lambda T, x: T.isclose(x, x.double()), (2, 3)),
     bad("add-type", lambda T, x: T.add(x, "a"), (2, 3)),

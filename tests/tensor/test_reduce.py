@@ -112,6 +112,24 @@ CASES = [
         gradient=False,
     ),
     case("trapezoid", lambda T, x: (T.trapezoid(x), T.trapezoid(x, dx=0.5, dim=0)), (3, 4)),
+    case("all-of-no-dim", lambda T, x: (x.all(()), x.any(dim=(), keepdim=True)), S, dtypes=("bool", "float32", "uint8")),
+    case("aminmax", lambda T, x: (*T.aminmax(x, dim=-1, keepdim=True), *x.aminmax()), (3, 4), dtypes=REAL),
+    case("median-nothing", lambda T, x: (x.median(), x.nanmedian()), (0,), dtypes=("float32", "uint8", "int64")),
+    case(
+        "quantile-infinite",
+        lambda T, x: (x.quantile(0.25, 1), x.nanquantile(0.6, 1, interpolation="midpoint")),
+        fixed([[-math.inf, 3.0, math.inf], [1.0, 2.0, math.inf], [-math.inf, -math.inf, 2.0]]),
+        dtypes=("float32", "float64"),
+        gradient=False,
+    ),
+    case(
+        "trapezoid-whole",
+        lambda T, x: (T.trapezoid(x), T.trapezoid(x[:, :1]), T.cumulative_trapezoid(x[:, :1]), T.trapezoid(x[:, :0])),
+        (3, 4),
+        dtypes=("int64", "uint8", "float32"),
+    ),
+    case("cov-whole", lambda T, x: (T.cov(x), T.corrcoef(x)), fixed([[1, 2, 5], [3, 1, 4]]), dtypes=("int64", "uint8"), gradient=False),
+    case("renorm-nan", lambda T, x: x.renorm(2, 0, 1.0), fixed([[3.0, 4.0], [math.nan, 2.0]]), gradient=False),
     case("cov", lambda T, x: (T.cov(x), T.corrcoef(x)), (3, 5), second=False),
 ]
 
@@ -137,6 +155,14 @@ ERRORS = [
     bad("softmax-dim", lambda T, x: x.softmax(2), (2, 3)),
     bad("softmax-int", lambda T, x: x.long().softmax(0), (2, 3)),
     bad("quantile-range", lambda T, x: x.quantile(1.5), (3,)),
+    bad("dim-bool", lambda T, x: x.sum(True), (2, 3)),
+    bad("dims-bool", lambda T, x: x.cumsum(False), (2, 3)),
+    bad("aminmax-dims", lambda T, x: T.aminmax(x, dim=(0, 1)), (2, 3)),
+    bad("norm-of-nothing", lambda T, x: x.norm(math.inf, 0), (0, 3)),
+    bad("norm-negative-of-nothing", lambda T, x: x.norm(-1), (0, 3)),
+    bad("quantile-points", lambda T, x: x.quantile(T.tensor([[0.5]])), (3,)),
+    bad("trapezoid-bool", lambda T, x: T.trapezoid(x > 0), (3,)),
+    bad("cov-bool", lambda T, x: T.cov(x > 0), (2, 3)),
     bad("norm-int", lambda T, x: T.linalg.vector_norm(x.long()), (3,)),
 ]
 

@@ -49,11 +49,13 @@ from lazygrad.nn.functional.convolution import (
     conv1d,
     conv2d,
     conv3d,
+    conv_tbc,
     conv_transpose1d,
     conv_transpose2d,
     conv_transpose3d,
     fold,
     interpolate,
+    native_channel_shuffle,
     pad,
     pixel_shuffle,
     pixel_unshuffle,
@@ -70,7 +72,6 @@ from lazygrad.nn.functional.linear import (
     cosine_similarity,
     linear,
     normalize,
-    one_hot,
     pairwise_distance,
     pdist,
 )
@@ -146,3 +147,4 @@ from lazygrad.nn.functional.unpooling import (
     max_unpool2d,
     max_unpool3d,
 )
+from lazygrad.tensor.selection import one_hot

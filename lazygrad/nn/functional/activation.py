@@ -13,7 +13,7 @@ from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
 from lazygrad.shape import normalize_axis
 from lazygrad.tensor import random
-from lazygrad.tensor.autocast import float32_operands
+from lazygrad.tensor.autocast import autocast_operands, float32_operands
 from lazygrad.tensor.core import wrap
 
 if TYPE_CHECKING:
@@ -72,6 +72,9 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x where positive, else alpha * (exp(x / alpha) - 1). RuntimeError for an alpha of 0."""
+    if alpha == 0:
+        raise RuntimeError(at_user_line("ZeroDivisionError: alpha cannot be 0 for CELU"))
     return _apply(lambda x: library.celu(x, alpha), input, inplace)
 
 
@@ -81,8 +84,18 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """x where positive, else weight * x; weight has one element or one a channel."""
-    return _apply(lambda x: library.prelu(x, build.cast(weight.node, x.dtype)), input)
+    """x where positive, else weight * x; weight has one element or one a channel (dimension 1 of 2 or more)."""
+    node, slope = autocast_operands(input.node, weight.node, name="prelu")
+    channels = node.shape[1] if node.ndim > 1 else 1
+    if slope.numel not in (1, channels):
+        raise RuntimeError(
+            at_user_line(
+                "Mismatch of parameter numbers and input channel size. Found parameter numbers = "
+                f"{slope.numel} and channel size = {channels}."
+            )
+        )
+    slope = slope if slope.numel > 1 else build.reshape(slope, ())
+    return wrap(library.activation(lambda x: library.prelu(x, build.cast(slope, x.dtype)), node))
 
 
 def rrelu(
@@ -119,6 +132,9 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x brought nearer to 0 by lambd, 0 within it. RuntimeError for a negative one."""
+    if lambd < 0:
+        raise RuntimeError(at_user_line(f"softshrink: lambda must be 0 or more, but found {lambd}"))
     return _apply(lambda x: library.softshrink(x, lambd), input)
 
 
@@ -146,7 +162,9 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
-    """The first half along dim times the sigmoid of the second."""
+    """The first half along dim times the sigmoid of the second. RuntimeError for an odd size and for 0 dimensions."""
+    if not input.ndim:
+        raise RuntimeError(at_user_line("glu does not support scalars because halving size must be even"))
     return wrap(library.glu(input.node, dim))
 
 
@@ -163,33 +181,25 @@ def _softmax_axis(dim: int | None, ndim: int) -> int:
     return (0 if ndim in (0, 1, 3) else 1) if dim is None else dim
 
 
-def softmax(
-    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
-) -> Tensor:
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
     """exp(x) / sum(exp(x)) along dim."""
     (node,) = float32_operands("softmax", input.node)
     return wrap(library.softmax(node, _softmax_axis(dim, node.ndim), dtype))
 
 
-def softmin(
-    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
-) -> Tensor:
+def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
     """softmax(-x)."""
     (node,) = float32_operands("softmin", input.node)
     return wrap(library.softmax(build.neg(node), _softmax_axis(dim, node.ndim), dtype))
 
 
-def log_softmax(
-    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None
-) -> Tensor:
+def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
     """log(softmax(x)) along dim."""
     (node,) = float32_operands("log_softmax", input.node)
     return wrap(library.log_softmax(node, _softmax_axis(dim, node.ndim), dtype))
 
 
-def gumbel_softmax(
-    logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
-) -> Tensor:
+def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
     """softmax((logits + Gumbel noise) / tau); hard: one-hot forward, the soft gradient backward."""
     node = logits.node
     draw = random.uniform(node.shape, float32, random.default_generator(node.device))

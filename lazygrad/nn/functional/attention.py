@@ -76,7 +76,31 @@ def _check_mask(mask: Tensor | None, name: str, shapes: Sequence[tuple[int, ...]
         raise AssertionError(at_user_line(f"only bool and floating {name} are supported, got {mask.dtype.name}"))
     if mask.node.shape not in shapes:
         expected = " or ".join(str(list(s)) for s in shapes)
-        raise RuntimeError(at_user_line(f"The shape of {name} is {list(mask.shape)}, but should be {expected}"))
+        kind = AssertionError if name == "key_padding_mask" else RuntimeError  # torch's
+        raise kind(at_user_line(f"The shape of {name} is {list(mask.shape)}, but should be {expected}"))
+
+
+def check_operands(query: Tensor, key: Tensor, value: Tensor, key_padding_mask: Tensor | None) -> None:
+    """AssertionError, as torch's, unless all have a batch (3-D, a mask 2-D) or none has."""
+    if query.ndim not in (2, 3):
+        raise AssertionError(
+            at_user_line(f"query should be unbatched 2D or batched 3D tensor but received {query.ndim}-D query tensor")
+        )
+    kind = "unbatched (2-D)" if query.ndim == 2 else "batched (3-D)"
+    if key.ndim != query.ndim or value.ndim != query.ndim:
+        raise AssertionError(
+            at_user_line(
+                f"For {kind} `query`, expected `key` and `value` to be {query.ndim}-D but found {key.ndim}-D and "
+                f"{value.ndim}-D tensors respectively"
+            )
+        )
+    if key_padding_mask is not None and key_padding_mask.ndim != query.ndim - 1:
+        raise AssertionError(
+            at_user_line(
+                f"For {kind} `query`, expected `key_padding_mask` to be None or {query.ndim - 1}-D but found "
+                f"{key_padding_mask.ndim}-D tensor instead"
+            )
+        )
 
 
 def _projected(
@@ -204,6 +228,7 @@ def multi_head_attention_forward(
     weights = separate if use_separate_proj_weight else in_proj_weight
     if weights is None or use_separate_proj_weight and any(w is None for w in separate):
         raise AssertionError(at_user_line("multi_head_attention_forward: projection weights are missing"))
+    check_operands(query, key, value, key_padding_mask)
     batched = query.ndim == 3
     q, k, v = (x.transpose(0, 1) if batched else x.unsqueeze(0) for x in (query, key, value))
     same = query is key and key is value

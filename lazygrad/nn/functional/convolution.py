@@ -14,7 +14,7 @@ from lazygrad.ir import build, pooling, resampling, windows
 from lazygrad.ir import convolution as ir
 from lazygrad.ir.node import Node
 from lazygrad.shape import Shape
-from lazygrad.tensor.autocast import autocast_operands
+from lazygrad.tensor.autocast import autocast_operands, float32_operands
 from lazygrad.tensor.core import wrap
 from lazygrad.tensor.creation import from_array
 
@@ -55,6 +55,15 @@ def _unbatched(node: Node, batched: bool) -> Node:
     return node if batched else build.reshape(node, node.shape[1:])
 
 
+def _steps(stride: Any, dilation: Any, positions: int) -> tuple[Shape, Shape]:
+    """(stride, dilation) of every dimension. RuntimeError where one is not positive."""
+    s, d = sizes_of(stride, positions), sizes_of(dilation, positions)
+    for name, sizes in (("stride", s), ("dilation", d)):
+        if min(sizes) <= 0:
+            raise RuntimeError(at_user_line(f"non-positive {name} is not supported, got {list(sizes)}"))
+    return s, d
+
+
 def _widths(padding: Any, kernel: Shape, stride: Shape, dilation: Shape) -> list[tuple[int, int]]:
     if padding == "valid":
         return [(0, 0)] * len(kernel)
@@ -64,10 +73,11 @@ def _widths(padding: Any, kernel: Shape, stride: Shape, dilation: Shape) -> list
         totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         return [(t // 2, t - t // 2) for t in totals]
     if isinstance(padding, str):
-        raise RuntimeError(
-            at_user_line(f"Invalid padding string {padding!r}, should be one of 'valid', 'same'")
-        )
-    return [(p, p) for p in sizes_of(padding, len(kernel))]
+        raise RuntimeError(at_user_line(f"Invalid padding string {padding!r}, should be one of 'valid', 'same'"))
+    widths = [(p, p) for p in sizes_of(padding, len(kernel))]
+    if any(p < 0 for p, _ in widths):
+        raise RuntimeError(at_user_line(f"negative padding is not supported, got {padding}"))
+    return widths
 
 
 def _conv(
@@ -82,7 +92,7 @@ def _conv(
 ) -> Tensor:
     nodes = autocast_operands(x.node, weight.node, *([] if bias is None else [bias.node]))
     node, batched = _batched(nodes[0], positions, f"conv{positions}d")
-    s, d = sizes_of(stride, positions), sizes_of(dilation, positions)
+    s, d = _steps(stride, dilation, positions)
     widths = _widths(padding, nodes[1].shape[2:], s, d)
     result = ir.convolution(node, nodes[1], nodes[2] if bias is not None else None, s, widths, d, groups)
     return wrap(_unbatched(result, batched))
@@ -140,12 +150,11 @@ def _conv_transpose(
 ) -> Tensor:
     nodes = autocast_operands(x.node, weight.node, *([] if bias is None else [bias.node]))
     node, batched = _batched(nodes[0], positions, f"conv_transpose{positions}d")
-    s, p, e, d = (sizes_of(v, positions) for v in (stride, padding, output_padding, dilation))
+    s, d = _steps(stride, dilation, positions)
+    p, e = sizes_of(padding, positions), sizes_of(output_padding, positions)
     if any(extra >= max(a, b) for extra, a, b in zip(e, s, d, strict=True)):
         raise RuntimeError(at_user_line("output padding must be smaller than either stride or dilation"))
-    result = ir.transposed_convolution(
-        node, nodes[1], nodes[2] if bias is not None else None, s, p, e, d, groups
-    )
+    result = ir.transposed_convolution(node, nodes[1], nodes[2] if bias is not None else None, s, p, e, d, groups)
     return wrap(_unbatched(result, batched))
 
 
@@ -191,31 +200,39 @@ def conv_transpose3d(
     return _conv_transpose(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """conv1d of (time, batch, channels) with weight (K, C, O) and bias (O)."""
+    return conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad).permute(2, 0, 1)
+
+
 # -- padding ------------------------------------------------------------------------------------------
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """Pad the last dimension by pad[0], pad[1], the one before by pad[2], pad[3], ...; negative widths
     cut."""
-    node = input.node
+    (node,) = float32_operands(f"{mode}_pad{len(pad) // 2}d", input.node)
     if len(pad) % 2:
         raise RuntimeError(at_user_line("Padding length must be divisible by 2"))
     widths = [(int(pad[i]), int(pad[i + 1])) for i in range(0, len(pad), 2)][::-1]
     if len(widths) > node.ndim:
-        raise RuntimeError(
-            at_user_line("Padding length should be less than or equal to two times the input dimension")
-        )
+        raise RuntimeError(at_user_line("Padding length should be less than or equal to two times the input dimension"))
     if mode == "constant":
         cut = windows.crop_or_pad(node, [(min(b, 0), min(a, 0)) for b, a in widths])
         return wrap(windows.pad_positions(cut, [(max(b, 0), max(a, 0)) for b, a in widths], value or 0))
     if mode not in ("reflect", "replicate", "circular"):
         raise NotImplementedError(at_user_line(f"Unrecognised padding mode {mode}"))
+    if not 1 <= node.ndim - len(widths) <= 2:
+        raise NotImplementedError(
+            at_user_line(
+                f"pad: mode {mode!r} pads the last dimensions of (C, *) or (N, C, *): {len(pad)} widths are not for "
+                f"input of {node.ndim} dimensions"
+            )
+        )
     cut = windows.crop_or_pad(node, [(min(b, 0), min(a, 0)) for b, a in widths])
     return wrap(resampling.pad_by(cut, [(max(b, 0), max(a, 0)) for b, a in widths], mode))
 
 
 # -- unfold, fold, shuffles ---------------------------------------------------------------------------
-def unfold(
-    input: Tensor, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1
-) -> Tensor:
+def unfold(input: Tensor, kernel_size: Sizes, dilation: Sizes = 1, padding: Sizes = 0, stride: Sizes = 1) -> Tensor:
     """(N, C, H, W) to (N, C * kernel positions, windows)."""
     node, batched = _batched(input.node, 2, "unfold")
     k, d, p, s = (sizes_of(v, 2) for v in (kernel_size, dilation, padding, stride))
@@ -269,6 +286,9 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     return wrap(build.reshape(build.permute(split, (0, 2, 1, 3)), node.shape))
 
 
+native_channel_shuffle = channel_shuffle
+
+
 # -- interpolation ------------------------------------------------------------------------------------
 def interpolate(
     input: Tensor,
@@ -286,15 +306,20 @@ def interpolate(
     old = node.shape[2:]
     if (size is None) == (scale_factor is None):
         raise ValueError(at_user_line("only one of size or scale_factor should be defined"))
+    if align_corners is not None and mode in ("nearest", "nearest-exact", "area"):
+        raise ValueError(
+            at_user_line(
+                "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | "
+                "trilinear"
+            )
+        )
     if antialias and mode not in ("bilinear", "bicubic"):
         raise ValueError(at_user_line("Anti-alias option is restricted to bilinear and bicubic modes"))
     factors: list[float | None] = [None] * positions
     if size is not None:
         new = sizes_of(size, positions)
     else:
-        given = (
-            [scale_factor] * positions if isinstance(scale_factor, (int, float)) else list(scale_factor or ())
-        )
+        given = [scale_factor] * positions if isinstance(scale_factor, (int, float)) else list(scale_factor or ())
         new = tuple(math.floor(n * float(f)) for n, f in zip(old, given, strict=True))
         if not recompute_scale_factor:
             factors = [float(f) for f in given]

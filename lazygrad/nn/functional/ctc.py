@@ -10,6 +10,7 @@ from lazygrad.errors import at_user_line
 from lazygrad.ir import build, library, losses
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
+from lazygrad.tensor.autocast import float32_operands
 from lazygrad.tensor.core import TensorBase, wrap
 from lazygrad.tensor.creation import tensor
 
@@ -102,14 +103,15 @@ def ctc_loss(
     A target that can't be aligned has an infinite loss, or 0 and no gradient with zero_infinity.
     """
     single = log_probs.ndim == 2
-    node = library.wide(log_probs.node if not single else log_probs.unsqueeze(1).node)
+    (given,) = float32_operands("ctc_loss", log_probs.node)
+    node = library.wide(build.reshape(given, (given.shape[0], 1, *given.shape[1:])) if single else given)
     if node.ndim != 3:
         raise RuntimeError(at_user_line(f"log_probs has to be (T, N, C) or (T, C), got {list(log_probs.shape)}"))
     time, batch, classes = node.shape
     if not 0 <= blank < classes:
         raise RuntimeError(at_user_line("blank must be in label range"))
-    given = [[n] if single and isinstance(n, int) else n for n in (input_lengths, target_lengths)]
-    steps, lengths = _lengths(given[0], batch, "input_lengths"), _lengths(given[1], batch, "target_lengths")
+    counts = [[n] if single and isinstance(n, int) else n for n in (input_lengths, target_lengths)]
+    steps, lengths = _lengths(counts[0], batch, "input_lengths"), _lengths(counts[1], batch, "target_lengths")
     if max(steps, default=0) > time or min(steps, default=1) < 1:
         raise RuntimeError(at_user_line(f"Expected input_lengths between 1 and {time}, got {steps}"))
     labels = _with_blanks(_padded_targets(targets.unsqueeze(0) if single else targets, lengths), blank)
@@ -119,5 +121,5 @@ def ctc_loss(
     if reduction == "mean":
         divisors = tensor([float(max(n, 1)) for n in lengths], dtype=loss.dtype, device=log_probs.device)
         loss = build.div(loss, divisors.node)
-    result = build.cast(losses.reduced(loss, reduction), log_probs.dtype)
+    result = build.cast(losses.reduced(loss, reduction), given.dtype)
     return wrap(build.reshape(result, ()) if single else result)

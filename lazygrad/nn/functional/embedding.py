@@ -10,8 +10,8 @@ from lazygrad.errors import at_user_line
 from lazygrad.ir import build, library
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
-from lazygrad.nn.functional.linear import vector_norm
 from lazygrad.tensor.core import grad_mode, wrap
+from lazygrad.tensor.reduce import vector_norm
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 def _check(index: Node, weight: Node, padding_idx: int | None) -> None:
     if index.dtype.category != 1:
         raise RuntimeError(
-            at_user_line(
-                f"Expected tensor for argument #1 'indices' to have an integer dtype, got {index.dtype.name}"
-            )
+            at_user_line(f"Expected tensor for argument #1 'indices' to have an integer dtype, got {index.dtype.name}")
         )
     if weight.ndim != 2:
         raise RuntimeError(at_user_line(f"'weight' must be 2-D, got {list(weight.shape)}"))
@@ -41,7 +39,7 @@ def _limit_norms(index: Node, weight: Tensor, max_norm: float, norm_type: float)
     """Scale the rows that are asked for and longer than max_norm down to it, in place and outside autograd."""
     with grad_mode(False):
         table = build.detach(weight.node)
-        size = vector_norm(library.wide(table), norm_type, (1,))
+        size = vector_norm(library.wide(table), norm_type, (1,), keepdim=True)
         asked = build.reshape(_counts(index, table.shape[0]), size.shape)
         long = build.logical_and(build.less(build.like(asked, 0), asked), build.less(build.like(size, max_norm), size))
         factor = build.where(long, build.div(build.like(size, max_norm), build.shift(size, 1e-7)), build.like(size, 1))

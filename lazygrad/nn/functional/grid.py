@@ -15,6 +15,7 @@ from lazygrad.ir import build, library
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
 from lazygrad.shape import Shape
+from lazygrad.tensor.autocast import autocast_operands, float32_operands
 from lazygrad.tensor.core import wrap
 from lazygrad.tensor.creation import from_array
 
@@ -39,7 +40,8 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
     lines = [np.linspace(-1, 1, n) * (1 if align_corners else (n - 1) / n) if n > 1 else np.zeros(n) for n in size[2:]]
     places = np.stack([*np.meshgrid(*lines, indexing="ij")[::-1], np.ones(tuple(size[2:]))], -1)
     base = from_array(places.reshape(1, -1, positions + 1), node.device, node.dtype)
-    moved = build.dot(build.expand(base, (size[0], *base.shape[1:])), build.transpose(node))
+    base, node = autocast_operands(build.expand(base, (size[0], *base.shape[1:])), node)
+    moved = build.dot(base, build.transpose(node))
     return wrap(build.reshape(moved, (*(size[0], *size[2:]), positions)))
 
 
@@ -145,7 +147,8 @@ def grid_sample(
     """
     _check(input.node, grid.node, mode, padding_mode)
     corners = bool(align_corners)
-    x, places = library.wide(input.node), library.wide(grid.node)
+    given = float32_operands("grid_sample", input.node, grid.node)
+    x, places = (library.wide(node) for node in given)
     sizes: Shape = x.shape[2:]
     batch, channels, count = x.shape[0], x.shape[1], math.prod(places.shape[1:-1])
     dimensions: list[Taps] = []
@@ -166,7 +169,7 @@ def grid_sample(
         term = build.mul(read, weight)
         total = term if total is None else build.add(total, term)
     assert total is not None
-    return wrap(build.cast(build.reshape(total, (batch, channels, *places.shape[1:-1])), input.dtype))
+    return wrap(build.cast(build.reshape(total, (batch, channels, *places.shape[1:-1])), given[0].dtype))
 
 
 def _combined(taps: Sequence[tuple[Node, Node]], sizes: Shape) -> tuple[Node, Node]:

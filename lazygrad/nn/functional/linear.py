@@ -15,6 +15,7 @@ from lazygrad.shape import broadcast, normalize_axis
 from lazygrad.tensor.autocast import autocast_operands, float32_operands
 from lazygrad.tensor.core import wrap
 from lazygrad.tensor.creation import from_array
+from lazygrad.tensor.reduce import vector_norm
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
@@ -28,8 +29,7 @@ def linear_node(x: Node, weight: Node, bias: Node | None) -> Node:
     if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise RuntimeError(
             at_user_line(
-                f"linear: mat1 and mat2 shapes cannot be multiplied ({list(x.shape)} and "
-                f"{list(weight.shape)}^T)"
+                f"linear: mat1 and mat2 shapes cannot be multiplied ({list(x.shape)} and {list(weight.shape)}^T)"
             )
         )
     rows = build.reshape(x, (x.numel // max(x.shape[-1], 1), x.shape[-1])) if x.shape[-1] else x
@@ -61,35 +61,11 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return wrap(build.reshape(result, (*lead, outputs)))
 
 
-def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """int64 ones at the given classes; num_classes=-1 reads the largest class from the values."""
-    if num_classes == -1:
-        num_classes = int(tensor.numpy(force=True).max()) + 1
-    node = build.cast(tensor.node, int64)
-    here = build.iota(num_classes, node.device)
-    hit = build.equal(build.reshape(node, (*node.shape, 1)), here)
-    return wrap(build.cast(hit, int64))
-
-
-def vector_norm(node: Node, p: float, axes: tuple[int, ...]) -> Node:
-    """The p-norm over `axes`, kept with size 1."""
-    if p == 2:
-        return build.pointwise(ops.SQRT, build.reduce(ops.SUM, build.mul(node, node), axes))
-    size = build.pointwise(ops.ABS, node)
-    if p == 1:
-        return build.reduce(ops.SUM, size, axes)
-    if p == float("inf"):
-        return build.reduce(ops.MAX, size, axes)
-    powers = build.pointwise(ops.POW, size, build.like(size, p))
-    total = build.reduce(ops.SUM, powers, axes)
-    return build.pointwise(ops.POW, total, build.like(total, 1 / p))
-
-
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """input / max(its p-norm along dim, eps)."""
     (node,) = float32_operands("normalize", input.node)
     x = library.wide(node)
-    size = vector_norm(x, p, (normalize_axis(dim, x.ndim),) if x.ndim else ())
+    size = vector_norm(x, p, (normalize_axis(dim, x.ndim),) if x.ndim else (), keepdim=True)
     floor = build.pointwise(ops.MAXIMUM, size, build.like(size, eps))
     return wrap(build.cast(build.div(x, floor), node.dtype))
 
@@ -101,11 +77,9 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     shape = broadcast(a.shape, b.shape)
     axis = normalize_axis(dim, len(shape))
     a, b = (build.expand(library.wide(build.cast(n, dtype)), shape) for n in (a, b))
-    norms = [vector_norm(n, 2, (axis,)) for n in (a, b)]
+    norms = [vector_norm(n, 2, (axis,), keepdim=True) for n in (a, b)]
     lengths = [build.pointwise(ops.MAXIMUM, s, build.like(s, eps)) for s in norms]
-    product = build.reduce(
-        ops.SUM, build.mul(build.div(a, lengths[0]), build.div(b, lengths[1])), (axis,), False
-    )
+    product = build.reduce(ops.SUM, build.mul(build.div(a, lengths[0]), build.div(b, lengths[1])), (axis,), False)
     return wrap(build.cast(product, dtype))
 
 
@@ -118,18 +92,10 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     rows, columns = (from_array(n, input.device, int64) for n in np.triu_indices(input.node.shape[0], 1))
     (x,) = float32_operands("pdist", input.node)
     difference = build.sub(library.embedding(rows, x), library.embedding(columns, x))
-    # equal rows have distance 0 and, as in torch, no gradient: the slope of the root there would be infinite
-    largest = build.reduce(ops.MAX, build.pointwise(ops.ABS, difference), (1,))
-    same = build.equal(largest, build.like(largest, 0))
-    safe = build.where(same, build.like(difference, 1), difference)
-    norm = vector_norm(safe, p, (1,))
-    return wrap(build.reshape(build.where(same, build.like(norm, 0), norm), norm.shape[:1]))
+    return wrap(vector_norm(difference, p, (1,), keepdim=False))
 
 
-def pairwise_distance(
-    x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
-) -> Tensor:
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The p-norm of x1 - x2 + eps along the last dimension."""
     difference = build.shift(build.sub(x1.node, x2.node), eps)
-    result = vector_norm(difference, p, (difference.ndim - 1,))
-    return wrap(result if keepdim else build.reshape(result, result.shape[:-1]))
+    return wrap(vector_norm(difference, p, (difference.ndim - 1,), keepdim))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lazygrad.dtype import promote
 from lazygrad.errors import at_user_line
@@ -61,9 +61,7 @@ def cross_entropy(
 ) -> Tensor:
     """-log softmax(input)[target] over dimension 1; targets are class indices or probabilities."""
     if not 0 <= label_smoothing <= 1:
-        raise RuntimeError(
-            at_user_line(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
-        )
+        raise RuntimeError(at_user_line(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"))
     x, w = _nodes("cross_entropy", input, weight)
     assert x is not None
     chosen = legacy_reduction(size_average, reduce, reduction)
@@ -80,19 +78,26 @@ def linear_cross_entropy(
     reduction: str = "mean",
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
-    options: None = None,
+    options: Any = None,
 ) -> Tensor:
-    """cross_entropy of linear(input, linear_weight, linear_bias), weight (classes, features).
+    """cross_entropy of linear(input, linear_weight, linear_bias): input (N, features) or (features,), weight
+    (classes, *, features), bias (classes, *), logits (N, classes, *).
 
-    `options` are torch's ways to compute it in chunks: NotImplementedError for any but None.
+    `options` are torch's ways to compute it in chunks, LinearCrossEntropyOptions: they change no value.
     """
-    if options is not None:
-        raise NotImplementedError(at_user_line("linear_cross_entropy: chunking options are not supported"))
-    if linear_weight.ndim != 2:
-        raise NotImplementedError(
-            at_user_line(f"linear_cross_entropy: weight has to be (classes, features), got {list(linear_weight.shape)}")
+    sizes = f"{list(input.shape)} and {list(linear_weight.shape)}"
+    if linear_weight.ndim < 2 or input.ndim < 2 < linear_weight.ndim:
+        raise RuntimeError(
+            at_user_line(
+                "linear_cross_entropy: expected input (N, features) and weight (classes, *, features), or (features,) "
+                f"and (classes, features), got {sizes}"
+            )
         )
-    logits = linear(input, linear_weight, linear_bias)
+    if ignore_index is not None and target.is_floating_point():
+        raise RuntimeError(at_user_line("ignore_index cannot be specified when target contains probabilities"))
+    bias = None if linear_bias is None else linear_bias.flatten()
+    logits = linear(input, linear_weight.flatten(0, -2), bias)
+    logits = logits.reshape(*input.shape[:-1], *linear_weight.shape[:-1])
     ignored = -100 if ignore_index is None else ignore_index
     return cross_entropy(
         logits, target, weight, ignore_index=ignored, reduction=reduction, label_smoothing=label_smoothing
@@ -138,9 +143,7 @@ def l1_loss(
     weight: Tensor | None = None,
 ) -> Tensor:
     """|input - target|."""
-    return pairwise_loss(
-        "l1_loss", losses.l1, input, target, legacy_reduction(size_average, reduce, reduction), weight
-    )
+    return pairwise_loss("l1_loss", losses.l1, input, target, legacy_reduction(size_average, reduce, reduction), weight)
 
 
 def smooth_l1_loss(
@@ -212,8 +215,7 @@ def binary_cross_entropy_with_logits(
     if input.node.shape != target.node.shape:
         raise ValueError(
             at_user_line(
-                f"Target size ({list(target.node.shape)}) must be the same as input size "
-                f"({list(input.node.shape)})"
+                f"Target size ({list(target.node.shape)}) must be the same as input size ({list(input.node.shape)})"
             )
         )
     formula = losses.binary_cross_entropy_with_logits(None if pos_weight is None else pos_weight.node)

@@ -10,7 +10,7 @@ from lazygrad.errors import at_user_line
 from lazygrad.ir import build, library, losses
 from lazygrad.ir import op as ops
 from lazygrad.ir.node import Node
-from lazygrad.nn.functional.linear import cosine_similarity, pairwise_distance
+from lazygrad.nn.functional.linear import pairwise_distance
 from lazygrad.nn.functional.loss import legacy_reduction, pairwise_loss
 from lazygrad.tensor.autocast import float32_operands
 from lazygrad.tensor.core import wrap
@@ -42,13 +42,17 @@ def margin_ranking_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """max(0, -target * (input1 - input2) + margin)."""
-    first, second, y = (
-        n for n in float32_operands("margin_ranking_loss", input1.node, input2.node, target.node)
-    )
+    first, second, y = (n for n in float32_operands("margin_ranking_loss", input1.node, input2.node, target.node))
     difference = build.sub(first, second)
     signed = build.mul(build.neg(build.cast(y, difference.dtype)), difference)
     loss = losses.margin(build.shift(signed, margin))
     return wrap(losses.reduced(loss, legacy_reduction(size_average, reduce, reduction)))
+
+
+def _inner(a: Node, b: Node) -> Node:
+    """The products of the last dimension's vectors."""
+    products = build.mul(a, b)
+    return build.reduce(ops.SUM, products, (products.ndim - 1,), False)
 
 
 def cosine_embedding_loss(
@@ -61,7 +65,9 @@ def cosine_embedding_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """1 - cos(input1, input2) where the target is 1, max(0, cos - margin) where it is -1."""
-    cosine = cosine_similarity(input1, input2, dim=-1, eps=1e-12).node
+    a, b = float32_operands("cosine_embedding_loss", input1.node, input2.node)
+    size = build.mul(*(build.shift(_inner(n, n), 1e-12) for n in (a, b)))
+    cosine = build.div(_inner(a, b), build.pointwise(ops.SQRT, size))
     y = build.cast(target.node, cosine.dtype)
     apart = losses.margin(build.shift(cosine, -margin))
     together = build.sub(build.like(cosine, 1), cosine)
@@ -82,6 +88,8 @@ def triplet_margin_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """max(0, |anchor - positive| - |anchor - negative| + margin)."""
+    given = (anchor.node, positive.node, negative.node)
+    anchor, positive, negative = (wrap(n) for n in float32_operands("triplet_margin_loss", *given))
     near = pairwise_distance(anchor, positive, p, eps).node
     far = pairwise_distance(anchor, negative, p, eps).node
     if swap:
@@ -126,13 +134,14 @@ def multi_margin_loss(
     """The mean over wrong classes of max(0, margin - x[target] + x[i])^p. ValueError unless p is 1 or 2."""
     if p not in (1, 2):
         raise ValueError(at_user_line("only p == 1 and p == 2 supported"))
-    x = input.node if input.node.ndim == 2 else build.reshape(input.node, (1, input.node.numel))
+    (scores,) = float32_operands("multi_margin_loss", input.node)
+    x = scores if scores.ndim == 2 else build.reshape(scores, (1, scores.numel))
     index = build.reshape(build.cast(target.node, int64), (x.shape[0], 1))
     picked = build.gather(x, index, 1)
-    excess = losses.margin(build.shift(build.sub(x, picked), margin))
+    excess = library.relu(build.shift(build.sub(x, picked), margin))
     excess = build.mul(excess, excess) if p == 2 else excess
     if weight is not None:
-        excess = build.mul(excess, build.gather(build.expand(weight.node, x.shape), index, 1))
+        excess = build.mul(excess, build.gather(build.expand(build.cast(weight.node, x.dtype), x.shape), index, 1))
     wrong = build.logical_not(build.equal(build.iota(x.shape[1], x.device), index))
     excess = build.where(wrong, excess, build.like(excess, 0))
     loss = build.reshape(build.scale(build.reduce(ops.SUM, excess, (1,)), 1 / x.shape[1]), target.node.shape)
@@ -176,7 +185,7 @@ def multilabel_margin_loss(
     right = build.reduce(ops.MAX, build.cast(hit, int64), (1,))
     wrong = build.equal(right, build.like(right, 0))
     gap = build.sub(build.reshape(build.gather(x, chosen, 1), (rows, classes, 1)), build.reshape(x, (rows, 1, classes)))
-    loss = losses.margin(build.sub(build.like(gap, 1), gap))
+    loss = library.relu(build.sub(build.like(gap, 1), gap))
     counts = build.logical_and(build.expand(listed_there, pairs), build.expand(wrong, pairs))
     total = build.reduce(ops.SUM, build.where(counts, loss, build.like(loss, 0)), (1, 2), False)
     each = build.reshape(build.scale(total, 1 / classes), input.node.shape[:-1])

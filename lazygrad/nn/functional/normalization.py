@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -85,9 +86,7 @@ def instance_norm(
     count = x.numel // max(x.shape[0] * x.shape[1], 1)
     if count <= 1:
         raise ValueError(
-            at_user_line(
-                f"Expected more than 1 spatial element when training, got input size {list(x.shape)}"
-            )
+            at_user_line(f"Expected more than 1 spatial element when training, got input size {list(x.shape)}")
         )
     if running_mean is not None and running_var is not None:
         _, average, variance = library.standardized(library.wide(x), axes, eps)
@@ -130,24 +129,22 @@ def batch_norm(
             raise ValueError(at_user_line("batch_norm: running statistics are needed when not training"))
         return wrap(library.batch_norm(x, running_mean.node, running_var.node, w, b, eps))
     count = x.numel // max(x.shape[1], 1)
-    if count <= 1:
+    if count == 1:
         raise ValueError(
-            at_user_line(
-                f"Expected more than 1 value per channel when training, got input size {list(x.shape)}"
-            )
+            at_user_line(f"Expected more than 1 value per channel when training, got input size {list(x.shape)}")
         )
     axes: Shape = (0, *range(2, x.ndim))
     y, average, variance = library.standardized(library.wide(x), axes, eps)
-    if running_mean is not None and running_var is not None:
+    if count and running_mean is not None and running_var is not None:
         _track(running_mean, average, momentum)
         _track(running_var, build.scale(variance, count / (count - 1)), momentum)
     return wrap(build.cast(library.affine(y, w, b, library.channels(x)), x.dtype))
 
 
-def local_response_norm(
-    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-) -> Tensor:
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """Krizhevsky et al. 2012: divided by a power of the squares' mean over `size` neighbouring channels."""
+    if input.ndim < 3:
+        raise ValueError(at_user_line(f"Expected 3D or higher dimensionality input (got {input.ndim} dimensions)"))
     x = library.wide(input.node)
     widths = [(0, 0)] * x.ndim
     widths[1] = (size // 2, (size - 1) // 2)
@@ -186,10 +183,12 @@ def _channel_dropout(name: str, dims: tuple[int, ...]) -> Callable[..., Tensor]:
     def function(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         shape = input.node.shape
         if len(shape) not in dims:
-            expected = " or ".join(map(str, dims))
-            raise RuntimeError(at_user_line(f"{name}: Expected {expected} dimensions, got {len(shape)}"))
-        # without a batch the first dimension is the channel
-        kept = 2 if len(shape) == dims[-1] else 1
+            if len(shape) < 2 or name == "dropout1d":
+                expected = " or ".join(map(str, dims))
+                raise RuntimeError(at_user_line(f"{name}: Expected {expected} dimensions, got {len(shape)}"))
+            warnings.warn(f"{name}: a {len(shape)}-D input is deprecated, use dropout instead", stacklevel=2)
+        # without a batch the first dimension is the channel; torch's dropout2d takes three for (N, C, L)
+        kept = 1 if len(shape) == dims[0] and name != "dropout2d" else 2
         return _dropout(name, input, p, training, inplace, shape[:kept] + (1,) * (len(shape) - kept))
 
     function.__name__ = name

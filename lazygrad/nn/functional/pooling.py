@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
 from lazygrad.ir import pooling as ir
+from lazygrad.ir.node import Node
 from lazygrad.nn.functional.convolution import Sizes, sizes_of
+from lazygrad.shape import Shape
+from lazygrad.tensor.autocast import float32_operands
 from lazygrad.tensor.core import wrap
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
 
 
-def _check_dimensions(input: Tensor, positions: int, name: str) -> None:
-    if input.ndim not in (positions + 1, positions + 2):
+def pooled(input: Tensor, positions: int, name: str) -> Node:
+    """The input's node, in float32 where autocast wants the operation there. RuntimeError unless it has the right
+    number of dimensions, none of them empty but the batch."""
+    shape = input.node.shape
+    if len(shape) not in (positions + 1, positions + 2) or 0 in shape[-positions - 1 :]:
         expected = f"{positions + 1}D (unbatched) or {positions + 2}D (batched)"
-        raise RuntimeError(at_user_line(f"{name}: Expected {expected} input, but got size {list(input.shape)}"))
-
-
-def _check_padding(padding: Sequence[int], kernel: Sequence[int]) -> None:
-    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
         raise RuntimeError(
-            at_user_line(
-                f"pad should be at most half of effective kernel size, but got pad={padding} and "
-                f"kernel={kernel}"
-            )
+            at_user_line(f"{name}: Expected {expected} input of which only the batch is empty, got size {list(shape)}")
         )
+    return float32_operands(name, input.node)[0]
+
+
+def _windows(name: str, positions: int, kernel: Sizes, stride: Sizes | None, padding: Sizes) -> tuple[Shape, ...]:
+    """(kernel size, stride, padding) of every dimension. RuntimeError for what leaves no windows."""
+    k, p = sizes_of(kernel, positions), sizes_of(padding, positions)
+    s = k if stride is None or stride == [] else sizes_of(stride, positions)
+    if min(*k, *s) <= 0:
+        raise RuntimeError(
+            at_user_line(f"{name}: kernel size and stride should be greater than zero, got {list(k)} and {list(s)}")
+        )
+    if any(not 0 <= 2 * pad <= size for pad, size in zip(p, k, strict=True)):
+        raise RuntimeError(
+            at_user_line(f"{name}: pad should be between 0 and half the kernel size, got {list(p)} and {list(k)}")
+        )
+    return k, s, p
 
 
 def _max_pool(positions: int) -> Callable[..., Any]:
@@ -44,12 +58,9 @@ def _max_pool(positions: int) -> Callable[..., Any]:
         ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Any:
-        _check_dimensions(input, positions, name)
-        k = sizes_of(kernel_size, positions)
-        s = k if stride is None or stride == [] else sizes_of(stride, positions)
-        p, d = sizes_of(padding, positions), sizes_of(dilation, positions)
-        _check_padding(p, k)
-        best, place = ir.max_pool(input.node, k, s, p, d, ceil_mode)
+        node = pooled(input, positions, name)
+        k, s, p = _windows(name, positions, kernel_size, stride, padding)
+        best, place = ir.max_pool(node, k, s, p, sizes_of(dilation, positions), ceil_mode)
         return (wrap(best), wrap(place)) if return_indices else wrap(best)
 
     function.__name__ = name
@@ -69,22 +80,19 @@ def _avg_pool(positions: int) -> Callable[..., Any]:
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> Tensor:
-        _check_dimensions(input, positions, name)
-        k = sizes_of(kernel_size, positions)
-        s = k if stride is None or stride == [] else sizes_of(stride, positions)
-        p = sizes_of(padding, positions)
-        _check_padding(p, k)
-        return wrap(ir.average_pool(input.node, k, s, p, ceil_mode, count_include_pad, divisor_override))
+        node = pooled(input, positions, name)
+        k, s, p = _windows(name, positions, kernel_size, stride, padding)
+        if divisor_override == 0:
+            raise RuntimeError(at_user_line(f"{name}: divisor must be not zero"))
+        return wrap(ir.average_pool(node, k, s, p, ceil_mode, count_include_pad, divisor_override))
 
     function.__name__ = name
     function.__doc__ = "The mean of each window; stride=None is the kernel's size."
     return function
 
 
-def _counts(input: Tensor, output_size: Any, positions: int, name: str) -> tuple[int, ...]:
+def _counts(shape: Shape, output_size: Any, positions: int, name: str) -> Shape:
     """How many windows each of the trailing dimensions gets; None keeps its size."""
-    _check_dimensions(input, positions, name)
-    shape = input.node.shape
     one = isinstance(output_size, int) or output_size is None
     wanted = [output_size] * positions if one else list(output_size)
     wanted = wanted * positions if len(wanted) == 1 else wanted
@@ -97,7 +105,8 @@ def _adaptive_avg_pool(positions: int) -> Callable[..., Tensor]:
     name = f"adaptive_avg_pool{positions}d"
 
     def function(input: Tensor, output_size: Any) -> Tensor:
-        return wrap(ir.adaptive_average_pool(input.node, _counts(input, output_size, positions, name)))
+        node = pooled(input, positions, name)
+        return wrap(ir.adaptive_average_pool(node, _counts(node.shape, output_size, positions, name)))
 
     function.__name__ = name
     function.__doc__ = "The mean over windows chosen so that the result has output_size positions."
@@ -108,7 +117,8 @@ def _adaptive_max_pool(positions: int) -> Callable[..., Any]:
     name = f"adaptive_max_pool{positions}d"
 
     def function(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-        best, place = ir.adaptive_max_pool(input.node, _counts(input, output_size, positions, name))
+        node = pooled(input, positions, name)
+        best, place = ir.adaptive_max_pool(node, _counts(node.shape, output_size, positions, name))
         return (wrap(best), wrap(place)) if return_indices else wrap(best)
 
     function.__name__ = name
@@ -124,10 +134,9 @@ def _lp_pool(positions: int) -> Callable[..., Tensor]:
         stride: Sizes | None = None,
         ceil_mode: bool = False,
     ) -> Tensor:
-        k = sizes_of(kernel_size, positions)
-        s = k if stride is None else sizes_of(stride, positions)
-        powers = input.pow(norm_type).node
-        mean = ir.average_pool(powers, k, s, (0,) * positions, ceil_mode, True, None)
+        name = f"avg_pool{positions}d"  # what torch, too, computes it with
+        k, s, p = _windows(name, positions, kernel_size, stride, 0)
+        mean = ir.average_pool(pooled(input.pow(norm_type), positions, name), k, s, p, ceil_mode, True, None)
         # torch's: a mean times the kernel's size, also where a window of ceil_mode holds fewer elements
         total = wrap(build.scale(mean, math.prod(k)))
         return total.sign().mul(total.abs()).clamp(min=0).pow(1 / norm_type)

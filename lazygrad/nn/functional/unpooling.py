@@ -15,6 +15,7 @@ from lazygrad.nn.functional.convolution import Sizes, sizes_of
 from lazygrad.nn.functional.pooling import with_indices
 from lazygrad.shape import Shape
 from lazygrad.tensor import random
+from lazygrad.tensor.autocast import float32_operands
 from lazygrad.tensor.core import wrap
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _max_unpool(positions: int) -> Callable[..., Tensor]:
         padding: Sizes = 0,
         output_size: Sequence[int] | None = None,
     ) -> Tensor:
-        node, places = input.node, indices.node
+        (node,), places = float32_operands(name, input.node), indices.node
         if places.dtype is not int64:
             raise RuntimeError(at_user_line(f"{name}: indices should be int64 but got: {places.dtype.name}"))
         if node.shape != places.shape or node.ndim not in (positions + 1, positions + 2):
@@ -120,8 +121,9 @@ def _fractional_max_pool(positions: int) -> Callable[..., Any]:
     ) -> Any:
         if input.ndim not in (positions + 1, positions + 2):
             raise RuntimeError(at_user_line(f"{name}: Expected {positions + 1}D or {positions + 2}D input"))
+        (node,) = float32_operands(name, input.node)
         batched = input.ndim == positions + 2
-        node = input.node if batched else build.reshape(input.node, (1, *input.node.shape))
+        node = node if batched else build.reshape(node, (1, *node.shape))
         sizes, lead = node.shape[2:], node.shape[:2]
         kernel = sizes_of(kernel_size, positions)
         counts = _fractional_counts(sizes, output_size, output_ratio, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lazygrad.dtype import DType
+from lazygrad.errors import at_user_line
 from lazygrad.nn import functional as F
 from lazygrad.nn import init
 from lazygrad.nn.module import Module
@@ -160,6 +161,8 @@ class Softmax2d(FunctionModule):
     """Softmax over the channels of (N, C, H, W) or (C, H, W)."""
 
     def forward(self, input: Tensor) -> Tensor:
+        if input.ndim not in (3, 4):
+            raise ValueError(at_user_line(f"Softmax2d: expected input to be 3D or 4D, got {input.ndim}D instead"))
         return F.softmax(input, -3)
 
 

@@ -60,9 +60,7 @@ class RotaryEmbedding(Module):
         """`input_pos` (length,) or (batch, length) holds integer positions; None counts from 0."""
         length = input.shape[self.seq_dim]
         if input_pos is None and length > self.max_seq_len:
-            raise ValueError(
-                at_user_line(f"RotaryEmbedding: {length} positions, but max_seq_len={self.max_seq_len}")
-            )
+            raise ValueError(at_user_line(f"RotaryEmbedding: {length} positions, but max_seq_len={self.max_seq_len}"))
         tables = self._table(input.device, input.dtype.compute)
         rows = (t[:length] if input_pos is None else t[input_pos] for t in tables)
         heads = -2 if self.seq_dim == -3 else -3

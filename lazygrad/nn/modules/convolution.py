@@ -44,10 +44,13 @@ class Convolution(Module):
             raise ValueError("in_channels must be divisible by groups")
         if out_channels % groups:
             raise ValueError("out_channels must be divisible by groups")
+        if isinstance(padding, str):
+            if padding not in ("valid", "same"):
+                raise ValueError(f"Invalid padding string {padding!r}, should be one of 'valid', 'same'")
+            if padding == "same" and any(s != 1 for s in sizes_of(stride, self.positions)):
+                raise ValueError("padding='same' is not supported for strided convolutions")
         if padding_mode not in ("zeros", "reflect", "replicate", "circular"):
-            raise ValueError(
-                f"padding_mode must be one of zeros, reflect, replicate, circular, got {padding_mode!r}"
-            )
+            raise ValueError(f"padding_mode must be one of zeros, reflect, replicate, circular, got {padding_mode!r}")
         n = self.positions
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -83,27 +86,26 @@ class Convolution(Module):
             return [0] * 2 * self.positions
         if self.padding == "same":
             pairs = [
-                (d * (k - 1) // 2, d * (k - 1) - d * (k - 1) // 2)
-                for k, d in zip(self.kernel_size, self.dilation)
+                (d * (k - 1) // 2, d * (k - 1) - d * (k - 1) // 2) for k, d in zip(self.kernel_size, self.dilation)
             ]
         else:
             pairs = [(p, p) for p in sizes_of(self.padding, self.positions)]  # type: ignore[arg-type]
         return [width for pair in reversed(pairs) for width in pair]
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """forward() with another weight and bias, for subclasses that make theirs on the way."""
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             input = F.pad(input, self._margins(), self.padding_mode)
             padding = 0
-        return type(self).function(
-            input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups
-        )
+        return type(self).function(input, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         zeros, ones = (0,) * self.positions, (1,) * self.positions
-        text = (
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
-        )
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         if self.padding != zeros:
             text += f", padding={self.padding}"
         if self.dilation != ones:
@@ -185,14 +187,10 @@ class TransposedConvolution(Convolution):
         """The output padding that leads to a wanted size."""
         n = self.positions
         wanted = tuple(output_size)[-n:]
-        rows = zip(
-            wanted, input.shape[-n:], self.stride, self.padding, self.dilation, self.kernel_size, strict=True
-        )
+        rows = zip(wanted, input.shape[-n:], self.stride, self.padding, self.dilation, self.kernel_size, strict=True)
         extra = tuple(w - ((m - 1) * s - 2 * p + d * (k - 1) + 1) for w, m, s, p, d, k in rows)
         if any(not 0 <= e < max(s, d) for e, s, d in zip(extra, self.stride, self.dilation, strict=True)):
-            raise ValueError(
-                f"requested an output size of {list(output_size)}, which this layer can't produce"
-            )
+            raise ValueError(f"requested an output size of {list(output_size)}, which this layer can't produce")
         return extra
 
 
@@ -215,3 +213,6 @@ class ConvTranspose3d(TransposedConvolution):
 
     positions = 3
     function = staticmethod(F.conv_transpose3d)
+
+
+_ConvNd, _ConvTransposeNd = Convolution, TransposedConvolution  # torch's names, which programs ask isinstance of

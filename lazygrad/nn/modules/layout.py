@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from lazygrad.errors import at_user_line
 from lazygrad.nn import functional as F
 from lazygrad.nn.functional.convolution import Sizes, sizes_of
 from lazygrad.nn.module import Module
@@ -92,6 +93,12 @@ class ReplicationPad3d(ReplicationPad1d):
 class CircularPad1d(Padding):
     mode = "circular"
     positions = 1
+
+    def forward(self, input: Tensor) -> Tensor:
+        unbatched = self.positions + 1
+        if input.ndim not in (unbatched, unbatched + 1):
+            raise ValueError(at_user_line(f"expected {unbatched}D or {unbatched + 1}D input (got {input.ndim}D input)"))
+        return super().forward(input)
 
 
 class CircularPad2d(CircularPad1d):

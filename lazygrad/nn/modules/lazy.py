@@ -7,7 +7,7 @@ from typing import Any
 from lazygrad.dtype import DType
 from lazygrad.errors import at_user_line
 from lazygrad.nn.functional.convolution import Sizes
-from lazygrad.nn.lazy import LazyModuleMixin, UninitializedBuffer, UninitializedParameter
+from lazygrad.nn.lazy import LazyModuleMixin
 from lazygrad.nn.modules.convolution import (
     Conv1d,
     Conv2d,
@@ -28,6 +28,7 @@ from lazygrad.nn.modules.normalization import (
     InstanceNorm3d,
     RunningNorm,
 )
+from lazygrad.nn.parameter import UninitializedBuffer, UninitializedParameter
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.creation import tensor
 
@@ -39,9 +40,7 @@ class LazyLinear(LazyModuleMixin, Linear):
     weight: Any
     bias: Any
 
-    def __init__(
-        self, out_features: int, bias: bool = True, device: Any = None, dtype: DType | None = None
-    ) -> None:
+    def __init__(self, out_features: int, bias: bool = True, device: Any = None, dtype: DType | None = None) -> None:
         super().__init__(0, 0, False)
         self.out_features = out_features
         self.weight = UninitializedParameter(device=device, dtype=dtype)
@@ -185,7 +184,7 @@ class _LazyNorm(LazyModuleMixin, RunningNorm):
     def initialize_parameters(self, input: Tensor) -> None:
         held = (self.weight, self.bias, self.running_mean, self.running_var)
         if self.has_uninitialized_params():
-            self._check_input(input)
+            self._check_input_dim(input)
             self.num_features = input.shape[self._channel_axis(input)]
             for one in held:
                 if one is not None:

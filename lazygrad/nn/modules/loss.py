@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from lazygrad.dtype import DType
 from lazygrad.nn import functional as F
 from lazygrad.nn.module import Module
 from lazygrad.nn.modules.arguments import WithArguments
+from lazygrad.nn.modules.linear import Linear, PairwiseDistance
 from lazygrad.tensor import Tensor
 
 LEGACY: dict[str, Any] = {"size_average": None, "reduce": None, "reduction": "mean"}
@@ -22,16 +26,23 @@ class Loss(WithArguments):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         values = self._values()
-        self.reduction = F.legacy_reduction(
-            values.get("size_average"), values.get("reduce"), values["reduction"]
-        )
+        self.reduction = F.legacy_reduction(values.get("size_average"), values.get("reduce"), values["reduction"])
         for name in ("weight", "pos_weight"):
             if name in self.arguments:
                 tensor = self.__dict__.pop(name)
                 self.register_buffer(name, tensor)
 
 
-class CrossEntropyLoss(Loss):
+class WeightedLoss(Loss):
+    """A loss with a weight for each class."""
+
+    arguments = {"weight": None, **LEGACY}
+
+
+_Loss, _WeightedLoss = Loss, WeightedLoss  # torch's names, which programs derive their own losses from
+
+
+class CrossEntropyLoss(WeightedLoss):
     arguments = {
         "weight": None,
         "size_average": None,
@@ -52,7 +63,7 @@ class CrossEntropyLoss(Loss):
         )
 
 
-class NLLLoss(Loss):
+class NLLLoss(WeightedLoss):
     arguments = {
         "weight": None,
         "size_average": None,
@@ -62,9 +73,79 @@ class NLLLoss(Loss):
     }
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.nll_loss(
-            input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction
+        return F.nll_loss(input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
+
+
+NLLLoss2d = NLLLoss
+
+
+@dataclass(frozen=True, slots=True)
+class LinearCrossEntropyOptions:
+    """torch's ways to compute LinearCrossEntropyLoss in pieces. Here plans decide about that: they change nothing."""
+
+    allow_retain_graph: bool = False
+    batch_chunk_size: int | None = None
+    chunking_method: str | None = "auto"
+    acc_policy: str = "auto"
+    acc_dtype: DType | None = None
+
+    def __post_init__(self) -> None:
+        if self.acc_policy not in ("auto", "accurate", "balanced", "compact"):
+            raise ValueError(f"invalid acc_policy: {self.acc_policy!r}")
+        if self.batch_chunk_size is not None and self.batch_chunk_size <= 0:
+            raise ValueError(f"batch_chunk_size must be positive int or None, got {self.batch_chunk_size!r}")
+
+
+class LinearCrossEntropyLoss(Module):
+    """CrossEntropyLoss of a Linear layer's logits: (N, in_features) to num_classes * prod(out_features) of them, each
+    sample's as (num_classes, *out_features)."""
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        out_features: tuple[int, ...] = (),
+        bias: bool = False,
+        device: Any = None,
+        dtype: DType | None = None,
+        reduction: str = "mean",
+        weight: Tensor | None = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+        options: LinearCrossEntropyOptions | None = None,
+    ) -> None:
+        super().__init__()
+        if weight is not None and tuple(weight.shape) != (num_classes,):
+            raise RuntimeError(f"expected weight shape to be {(num_classes,)}, got {tuple(weight.shape)}")
+        if not 0 <= label_smoothing <= 1:
+            raise RuntimeError(f"expected label_smoothing to be in range [0, 1], got {label_smoothing}")
+        self.register_buffer("weight", weight)
+        self.num_classes = num_classes
+        self.out_features = out_features
+        self.reduction = reduction
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+        self.options = options
+        self.linear = Linear(in_features, math.prod(out_features, start=num_classes), bias, device, dtype)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        shape = (self.num_classes, *self.out_features)
+        return F.linear_cross_entropy(
+            input,
+            self.linear.weight.reshape(*shape, self.linear.in_features),
+            target,
+            linear_bias=None if self.linear.bias is None else self.linear.bias.reshape(shape),
+            weight=self.weight,
+            reduction=self.reduction,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
         )
+
+    def extra_repr(self) -> str:
+        shown = ("num_classes", "out_features", "bias", "reduction", "ignore_index", "label_smoothing", "options")
+        values = {**self.__dict__, "bias": self.linear.bias is not None}
+        return ", ".join([f"in_features={self.linear.in_features}", *(f"{name}={values[name]}" for name in shown)])
 
 
 class MSELoss(Loss):
@@ -96,7 +177,7 @@ class SoftMarginLoss(Loss):
         return F.soft_margin_loss(input, target, reduction=self.reduction)
 
 
-class BCELoss(Loss):
+class BCELoss(WeightedLoss):
     arguments = {"weight": None, **LEGACY}
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -130,9 +211,7 @@ class PoissonNLLLoss(Loss):
     }
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.poisson_nll_loss(
-            input, target, self.log_input, self.full, eps=self.eps, reduction=self.reduction
-        )
+        return F.poisson_nll_loss(input, target, self.log_input, self.full, eps=self.eps, reduction=self.reduction)
 
 
 class GaussianNLLLoss(Loss):
@@ -186,7 +265,7 @@ class TripletMarginWithDistanceLoss(Module):
         super().__init__()
         if margin <= 0:
             raise ValueError(f"TripletMarginWithDistanceLoss: margin must be greater than 0, got {margin}")
-        self.distance_function = F.pairwise_distance if distance_function is None else distance_function
+        self.distance_function = PairwiseDistance() if distance_function is None else distance_function
         self.margin = margin
         self.swap = swap
         self.reduction = reduction
@@ -208,7 +287,7 @@ class MultiLabelMarginLoss(Loss):
         return F.multilabel_margin_loss(input, target, reduction=self.reduction)
 
 
-class MultiLabelSoftMarginLoss(Loss):
+class MultiLabelSoftMarginLoss(WeightedLoss):
     arguments = {"weight": None, **LEGACY}
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -224,8 +303,16 @@ class CTCLoss(Loss):
         )
 
 
-class MultiMarginLoss(Loss):
+class MultiMarginLoss(WeightedLoss):
     arguments = {"p": 1, "margin": 1.0, "weight": None, **LEGACY}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.p not in (1, 2):
+            raise ValueError("only p == 1 and p == 2 supported")
+        if self.weight is not None and self.weight.ndim != 1:
+            found = f"{self.weight.ndim}D"
+            raise ValueError(f"MultiMarginLoss: expected weight to be None or 1D tensor, got {found} instead")
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.multi_margin_loss(input, target, self.p, self.margin, self.weight, reduction=self.reduction)

@@ -1,17 +1,20 @@
-"""Norms and dropout as modules."""
+"""Norms as modules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from lazygrad.dtype import DType, int64
+from lazygrad.errors import at_user_line
 from lazygrad.nn import functional as F
 from lazygrad.nn import init
 from lazygrad.nn.module import Module
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.creation import empty, ones, tensor, zeros
+from lazygrad.tensor.sequences import arange
 
 
 def _sizes(shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -138,6 +141,10 @@ class RunningNorm(Module):
     """What batch and instance norm share: affine parameters and running statistics."""
 
     dims: ClassVar[tuple[int, ...]] = ()
+    _version = 2  # the first had no num_batches_tracked
+    running_mean: Any
+    running_var: Any
+    num_batches_tracked: Any
 
     def __init__(
         self,
@@ -164,15 +171,17 @@ class RunningNorm(Module):
             if bias:
                 self.bias = Parameter(empty(num_features, device=device, dtype=dtype))
         tracked = self.track_running_stats
-        self.register_buffer(
-            "running_mean", zeros(num_features, device=device, dtype=dtype) if tracked else None
-        )
-        self.register_buffer(
-            "running_var", ones(num_features, device=device, dtype=dtype) if tracked else None
-        )
+        self.register_buffer("running_mean", zeros(num_features, device=device, dtype=dtype) if tracked else None)
+        self.register_buffer("running_var", ones(num_features, device=device, dtype=dtype) if tracked else None)
         counter = tensor(0, dtype=int64, device=device) if tracked else None
         self.register_buffer("num_batches_tracked", counter)
         self.reset_parameters()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, local_metadata: Any, *lists: Any) -> None:
+        first = (local_metadata.get("version") or 1) < 2
+        if first and self.num_batches_tracked is not None:
+            state_dict.setdefault(f"{prefix}num_batches_tracked", self.num_batches_tracked.clone())
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *lists)
 
     def reset_running_stats(self) -> None:
         if self.track_running_stats:
@@ -187,10 +196,10 @@ class RunningNorm(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def _check_input(self, input: Tensor) -> None:
+    def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim not in self.dims:
             expected = " or ".join(f"{d}D" for d in self.dims)
-            raise ValueError(f"expected {expected} input (got {input.ndim}D input)")
+            raise ValueError(at_user_line(f"expected {expected} input (got {input.ndim}D input)"))
 
     def extra_repr(self) -> str:
         return (
@@ -201,7 +210,7 @@ class RunningNorm(Module):
 
 class BatchNorm(RunningNorm):
     def forward(self, input: Tensor) -> Tensor:
-        self._check_input(input)
+        self._check_input_dim(input)
         momentum: Any = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats:
             self.num_batches_tracked.add_(1)
@@ -219,6 +228,11 @@ class BatchNorm(RunningNorm):
             momentum,
             self.eps,
         )
+
+    def _without_running_stats(self) -> None:
+        """From now on batches are normalised by themselves, in evaluation too."""
+        self.running_mean = self.running_var = self.num_batches_tracked = None
+        self.track_running_stats = False
 
 
 class BatchNorm1d(BatchNorm):
@@ -255,9 +269,14 @@ class InstanceNorm(RunningNorm):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def forward(self, input: Tensor) -> Tensor:
-        self._check_input(input)
+        self._check_input_dim(input)
         lacks_batch = input.ndim == self.dims[0]
         x = input.unsqueeze(0) if lacks_batch else input
+        if x.shape[1] != self.num_features:
+            sizes = f"expected input's size at dim={int(not lacks_batch)} to match num_features ({self.num_features})"
+            if self.affine:
+                raise ValueError(at_user_line(f"{sizes}, but got: {x.shape[1]}."))
+            warnings.warn(f"{sizes}; it is not used because affine=False", stacklevel=2)
         use_input = self.training or not self.track_running_stats
         result = F.instance_norm(
             x,
@@ -304,50 +323,25 @@ class LocalResponseNorm(Module):
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
-class Dropout(Module):
-    """While training, each element 0 with probability p, else scaled by 1 / (1 - p)."""
+class CrossMapLRN2d(LocalResponseNorm):
+    """LocalResponseNorm of (N, C, H, W) with the values of torch's oldest code: windows reach (size - 1) // 2 channels
+    to both sides, and channel 0, once it was in one, stays in all that follow. The gradient is that of these values."""
 
-    function: ClassVar[Callable[..., Tensor]] = staticmethod(F.dropout)
-
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        super().__init__()
-        if not 0 <= p <= 1:
-            raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
-        self.p = p
-        self.inplace = inplace
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
+        super().__init__(size, alpha, beta, k)
 
     def forward(self, input: Tensor) -> Tensor:
-        return type(self).function(input, self.p, self.training, self.inplace)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}, inplace={self.inplace}"
-
-
-class Dropout1d(Dropout):
-    """Whole channels of (N, C, L) or (C, L)."""
-
-    function = staticmethod(F.dropout1d)
-
-
-class Dropout2d(Dropout):
-    """Whole channels of (N, C, H, W) or (C, H, W)."""
-
-    function = staticmethod(F.dropout2d)
+        if input.ndim != 4:
+            raise ValueError(at_user_line(f"CrossMapLRN2d: Expected input to be 4D, got {input.ndim}D instead."))
+        channels, reach = input.shape[1], (self.size - 1) // 2
+        squares = input * input
+        padded = F.pad(squares, (0, 0, 0, 0, reach, reach))
+        late = arange(channels, device=input.device).reshape(1, -1, 1, 1) > reach
+        total = squares[:, :1] * late
+        for start in range(2 * reach + 1):
+            total = total + padded[:, start : start + channels]
+        return input * (total * (self.alpha / self.size) + self.k) ** -self.beta
 
 
-class Dropout3d(Dropout):
-    """Whole channels of (N, C, D, H, W) or (C, D, H, W)."""
-
-    function = staticmethod(F.dropout3d)
-
-
-class AlphaDropout(Dropout):
-    """Dropout for SELU networks."""
-
-    function = staticmethod(F.alpha_dropout)
-
-
-class FeatureAlphaDropout(Dropout):
-    """Whole channels of AlphaDropout."""
-
-    function = staticmethod(F.feature_alpha_dropout)
+# torch's names, which programs ask isinstance of
+_NormBase, _BatchNorm, _InstanceNorm = RunningNorm, BatchNorm, InstanceNorm

@@ -50,12 +50,13 @@ def rnn_step(
 ) -> States:
     """One step: what the input contributes and the old states to the new states; the first is the output.
 
-    `w_hr` projects an LSTM's output (Sak et al. 2014).
+    `w_hr` projects an LSTM's output (Sak et al. 2014). Where products are taken in a lower precision than states are
+    kept in (autocast), what they give is widened to join the states.
     """
     hidden = states[0]
-    from_hidden = linear_node(hidden, w_hh, b_hh)
+    from_hidden = linear_node(build.cast(hidden, w_hh.dtype), w_hh, b_hh)
     if mode == "LSTM":
-        i, f, g, o = _pieces(build.add(from_input, from_hidden), 4)
+        i, f, g, o = (build.cast(n, states[1].dtype) for n in _pieces(build.add(from_input, from_hidden), 4))
         cell = build.add(build.mul(_sigmoid(f), states[1]), build.mul(_sigmoid(i), _tanh(g)))
         output = build.mul(_sigmoid(o), _tanh(cell))
         return (output if w_hr is None else linear_node(output, w_hr, None)), cell
@@ -64,7 +65,8 @@ def rnn_step(
         reset_hid, update_hid, new_hid = _pieces(from_hidden, 3)
         reset = _sigmoid(build.add(reset_in, reset_hid))
         update = _sigmoid(build.add(update_in, update_hid))
-        new = _tanh(build.add(new_in, build.mul(reset, new_hid)))
+        new = build.cast(_tanh(build.add(new_in, build.mul(reset, new_hid))), hidden.dtype)
+        update = build.cast(update, hidden.dtype)
         return (build.add(new, build.mul(update, build.sub(hidden, new))),)
     total = build.add(from_input, from_hidden)
     return (_tanh(total) if mode == "RNN_TANH" else library.relu(total),)
@@ -110,8 +112,7 @@ class RNNBase(Module):
             raise ValueError(f"Unrecognized RNN mode: {mode}")
         if isinstance(dropout, bool) or not 0 <= dropout <= 1:
             raise ValueError(
-                "dropout should be a number in range [0, 1] representing the probability of an element "
-                "being zeroed"
+                "dropout should be a number in range [0, 1] representing the probability of an element being zeroed"
             )
         if hidden_size <= 0:
             raise ValueError("hidden_size must be greater than zero")
@@ -170,8 +171,10 @@ class RNNBase(Module):
         names = ("weight_ih", "weight_hh", "weight_hr")
         given = [getattr(self, n + suffix).node for n in names[: 3 if self.proj_size else 2]]
         b_ih, b_hh = (getattr(self, n + suffix).node if self.bias else None for n in ("bias_ih", "bias_hh"))
+        kept = x.dtype
         x, w_ih, w_hh, *w_hr = autocast_operands(x, *given)
-        initial = tuple(build.cast(s, x.dtype) for s in initial)
+        kept = x.dtype if x.device.type == "cuda" or self.mode == "LSTM" else kept  # what torch has fused kernels for
+        initial = tuple(build.cast(s, kept) for s in initial)
         from_input = linear_node(x, w_ih, b_ih)
         ends = list(itertools.accumulate(sizes))
         times = range(len(sizes))
@@ -358,14 +361,15 @@ class RNNCellBase(Module):
                 at_user_line(f"{self._get_name()}: Expected input to be 1D or 2D, got {input.ndim}D instead")
             )
         x, w_ih, w_hh = autocast_operands(input.node, self.weight_ih.node, self.weight_hh.node)
+        kept = x.dtype if x.device.type == "cuda" else input.dtype
         b_ih, b_hh = (None if b is None else b.node for b in (self.bias_ih, self.bias_hh))
         shape = (*x.shape[:-1], self.hidden_size)
-        zero = build.const(0, x.dtype, x.device, shape)
+        zero = build.const(0, kept, x.device, shape)
         kinds = 2 if self.mode == "LSTM" else 1
         for state in states or ():
             if state.node.shape != shape:
                 raise RuntimeError(at_user_line(f"Expected hidden size {list(shape)}, got {list(state.shape)}"))
-        held = (zero,) * kinds if states is None else tuple(build.cast(s.node, x.dtype) for s in states)
+        held = (zero,) * kinds if states is None else tuple(build.cast(s.node, kept) for s in states)
         new = rnn_step(self.mode, linear_node(x, w_ih, b_ih), held, w_hh, b_hh)
         return tuple(wrap(n) for n in new)
 
@@ -395,9 +399,7 @@ class RNNCell(RNNCellBase):
         return self._step(input, None if hx is None else (hx,))[0]
 
     def extra_repr(self) -> str:
-        return super().extra_repr() + (
-            "" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity}"
-        )
+        return super().extra_repr() + ("" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity}")
 
 
 class GRUCell(RNNCellBase):

@@ -13,9 +13,11 @@ from lazygrad.ir import op as ops
 from lazygrad.nn import functional as F
 from lazygrad.nn import init
 from lazygrad.nn.containers import ModuleList
+from lazygrad.nn.functional.attention import check_operands
 from lazygrad.nn.module import Module
+from lazygrad.nn.modules.dropout import Dropout
 from lazygrad.nn.modules.linear import Linear
-from lazygrad.nn.modules.normalization import Dropout, LayerNorm
+from lazygrad.nn.modules.normalization import LayerNorm
 from lazygrad.nn.parameter import Parameter
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.core import wrap
@@ -42,8 +44,7 @@ class MultiheadAttention(Module):
         super().__init__()
         if embed_dim <= 0 or num_heads <= 0:
             raise ValueError(
-                f"embed_dim and num_heads must be greater than 0, got embed_dim={embed_dim} and "
-                f"num_heads={num_heads}"
+                f"embed_dim and num_heads must be greater than 0, got embed_dim={embed_dim} and num_heads={num_heads}"
             )
         if embed_dim % num_heads:
             raise AssertionError("embed_dim must be divisible by num_heads")
@@ -100,6 +101,11 @@ class MultiheadAttention(Module):
         """(output, weights): inputs (length, batch, width), or (batch, length, width) with batch_first, or
         without a batch. Bool masks are True where attention may not go; is_causal only says that attn_mask is the
         causal one. Without need_weights, weights is None."""
+        check_operands(query, key, value, key_padding_mask)
+        if query.shape[-1] != self.embed_dim:
+            raise AssertionError(
+                at_user_line(f"was expecting embedding dimension of {self.embed_dim}, but got {query.shape[-1]}")
+            )
         batched = query.ndim == 3
         same = query is key and key is value
         if not batched:
@@ -228,9 +234,7 @@ class TransformerDecoderLayer(_Layer):
         super().__init__()
         place: dict[str, Any] = {"device": device, "dtype": dtype}
         self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, **place)
-        self.multihead_attn = MultiheadAttention(
-            d_model, nhead, dropout, bias, batch_first=batch_first, **place
-        )
+        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, **place)
         self.linear1 = Linear(d_model, dim_feedforward, bias, **place)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias, **place)
@@ -258,9 +262,7 @@ class TransformerDecoderLayer(_Layer):
         memory_is_causal: bool = False,
     ) -> Tensor:
         def attend_self(x: Tensor) -> Tensor:
-            found, _ = self.self_attn(
-                x, x, x, tgt_key_padding_mask, False, attn_mask=tgt_mask, is_causal=tgt_is_causal
-            )
+            found, _ = self.self_attn(x, x, x, tgt_key_padding_mask, False, attn_mask=tgt_mask, is_causal=tgt_is_causal)
             return self.dropout1(found)
 
         def attend_memory(x: Tensor) -> Tensor:

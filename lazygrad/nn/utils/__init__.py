@@ -1,6 +1,6 @@
 """torch.nn.utils."""
 
-from lazygrad.nn.utils import parametrizations, parametrize, rnn
+from lazygrad.nn.utils import parametrizations, parametrize, rnn, stateless
 from lazygrad.nn.utils.clip_grad import (
     clip_grad_norm_,
     clip_grad_value_,
@@ -13,6 +13,12 @@ from lazygrad.nn.utils.fusion import (
     fuse_conv_bn_weights,
     fuse_linear_bn_eval,
     fuse_linear_bn_weights,
+)
+from lazygrad.nn.utils.legacy import (
+    clip_grad_norm,
+    convert_conv2d_weight_memory_format,
+    convert_conv3d_weight_memory_format,
+    skip_init,
 )
 from lazygrad.nn.utils.weight_norm import (
     remove_spectral_norm,

@@ -136,9 +136,7 @@ def _scale(grads: list[Any], nodes: list[Node], factor: Node) -> None:
             grad._write(build.cast(build.mul(wide, local), node.dtype))
 
 
-def clip_grad_value_(
-    parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
-) -> None:
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
     """Limit every gradient element to [-clip_value, clip_value]."""
     bound = float(clip_value)
     with grad_mode(False):

@@ -7,13 +7,13 @@ from typing import Any
 from lazygrad import linalg
 from lazygrad.ir import build
 from lazygrad.nn import functional as F
-from lazygrad.nn.functional.linear import vector_norm
 from lazygrad.nn.module import Module
 from lazygrad.nn.modules.convolution import TransposedConvolution
 from lazygrad.nn.utils.parametrize import register_parametrization
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.core import grad_mode, wrap
 from lazygrad.tensor.creation import randn
+from lazygrad.tensor.reduce import vector_norm
 from lazygrad.tensor.sequences import eye
 
 
@@ -22,8 +22,8 @@ def norm_except(v: Tensor, dim: int | None) -> Tensor:
     """The 2-norm over all dimensions but `dim`, kept with size 1; of everything, 0-d, for None."""
     node = v.node
     if dim is None or dim == -1:
-        return wrap(build.reshape(vector_norm(node, 2, tuple(range(node.ndim))), ()))
-    return wrap(vector_norm(node, 2, tuple(i for i in range(node.ndim) if i != dim % node.ndim)))
+        return wrap(vector_norm(node, 2, tuple(range(node.ndim)), keepdim=False))
+    return wrap(vector_norm(node, 2, tuple(i for i in range(node.ndim) if i != dim % node.ndim), keepdim=True))
 
 
 def weight_of(g: Tensor, v: Tensor, dim: int | None) -> Tensor:

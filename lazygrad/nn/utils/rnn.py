@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from lazygrad.dtype import int64
 from lazygrad.errors import at_user_line
 from lazygrad.ir import build
-from lazygrad.nn.parameter import moved
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.core import TensorBase, wrap
 from lazygrad.tensor.creation import tensor
@@ -30,7 +29,7 @@ class PackedSequence(NamedTuple):
     def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
         """The same on another device or in another dtype; batch_sizes stay on the CPU."""
         data = self.data.to(*args, **kwargs)
-        indices = (None if i is None else wrap(moved(i.node, data.device, None)) for i in self[2:])
+        indices = (None if i is None else i.to(data.device) for i in self[2:])
         return PackedSequence(data, self.batch_sizes, *indices)
 
     def cpu(self) -> PackedSequence:
@@ -66,9 +65,7 @@ def pack_padded_sequence(
     if len(given) != batch:
         raise RuntimeError(at_user_line(f"Expected `len(lengths)` to be equal to batch_size {batch}, got {len(given)}"))
     if not given or min(given) <= 0:
-        raise RuntimeError(
-            at_user_line(f"Length of all samples has to be greater than 0, but 'lengths' are {given}")
-        )
+        raise RuntimeError(at_user_line(f"Length of all samples has to be greater than 0, but 'lengths' are {given}"))
     if max(given) > steps:
         raise RuntimeError(at_user_line(f"Expected lengths of at most {steps} steps, got {max(given)}"))
     order = sorted(range(batch), key=lambda i: -given[i])
