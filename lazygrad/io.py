@@ -7,6 +7,7 @@ torch's own zip format are read by torch_checkpoint.py.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import mmap
@@ -15,6 +16,7 @@ import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,22 +24,10 @@ import numpy as np
 
 from lazygrad.device import CPU, Device
 from lazygrad.device import device as parse_device
-from lazygrad.dtype import (
-    DType,
-    bfloat16,
-    bool_,
-    float16,
-    float32,
-    float64,
-    from_numpy,
-    int8,
-    int16,
-    int32,
-    int64,
-    named,
-    uint8,
-)
+from lazygrad.dtype import DType, from_numpy, named
+from lazygrad.errors import at_user_line
 from lazygrad.nn.parameter import Parameter
+from lazygrad.safetensors_format import METADATA, read_safetensors, write_safetensors
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.core import flush, wrap
 from lazygrad.tensor.creation import from_array
@@ -47,76 +37,7 @@ from lazygrad.torch_checkpoint import is_torch_checkpoint, read_torch_checkpoint
 Array = np.ndarray[Any, Any]
 File = str | os.PathLike[str] | IO[bytes]
 
-CODES = {
-    bool_: "BOOL",
-    uint8: "U8",
-    int8: "I8",
-    int16: "I16",
-    int32: "I32",
-    int64: "I64",
-    float16: "F16",
-    bfloat16: "BF16",
-    float32: "F32",
-    float64: "F64",
-}
-DTYPES = {code: dtype for dtype, code in CODES.items()}
 STRUCTURE = "lazygrad_structure"
-LARGEST_HEADER = 100 * 1024 * 1024  # the limit of the safetensors library
-
-
-# -- the safetensors format: 8 bytes of header length, a JSON header, the data ------------------------
-def write_safetensors(arrays: Mapping[str, Array], metadata: Mapping[str, str], file: IO[bytes]) -> None:
-    """Write arrays by name. Wide dtypes come first, so that everything is aligned."""
-    rows: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    order = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
-    start = 0
-    for name in order:
-        array = arrays[name]
-        code = CODES[from_numpy(array.dtype)]
-        rows[name] = {
-            "dtype": code,
-            "shape": list(array.shape),
-            "data_offsets": [start, start + array.nbytes],
-        }
-        start += array.nbytes
-    header = json.dumps(rows, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    file.write(len(header).to_bytes(8, "little"))
-    file.write(header)
-    for name in order:
-        file.write(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data)
-
-
-def read_safetensors(data: Any) -> tuple[dict[str, Array], dict[str, str]]:
-    """(arrays by name, metadata) out of the bytes of a file; the arrays are views of them.
-
-    ValueError for anything that isn't well formed: offsets outside, sizes that don't agree, overlaps.
-    """
-    if len(data) < 8:
-        raise ValueError("not a safetensors file: too short")
-    length = int.from_bytes(data[:8], "little")
-    if length > min(len(data) - 8, LARGEST_HEADER):
-        raise ValueError("not a safetensors file: its header is longer than the file")
-    try:
-        header = json.loads(bytes(data[8 : 8 + length]))
-    except ValueError as error:
-        raise ValueError(f"not a safetensors file: bad header ({error})") from None
-    metadata = header.pop("__metadata__", {})
-    body = memoryview(data)[8 + length :]
-    arrays = {name: _array(name, row, body) for name, row in header.items()}
-    return arrays, metadata
-
-
-def _array(name: str, row: dict[str, Any], body: memoryview) -> Array:
-    dtype = DTYPES.get(row["dtype"])
-    if dtype is None:
-        raise ValueError(f"safetensors: {name} has dtype {row['dtype']}, which lazygrad does not have")
-    start, stop = row["data_offsets"]
-    shape = tuple(row["shape"])
-    size = math.prod(shape) * dtype.itemsize
-    if not 0 <= start <= stop <= len(body) or stop - start != size or any(n < 0 for n in shape):
-        raise ValueError(f"safetensors: the entry of {name} does not fit the file")
-    return np.frombuffer(body[start:stop], np.uint8).view(dtype.numpy).reshape(shape)
 
 
 # -- objects to (JSON, arrays) and back ---------------------------------------------------------------
@@ -127,13 +48,14 @@ class Encoder:
         self.arrays: dict[str, Array] = {}
         self.tensors: dict[str, Tensor] = {}
         self._names: dict[int, str] = {}
+        self._open: list[Any] = []  # the containers that lead to what is being encoded
 
     def _name(self, value: Any, path: tuple[str, ...], table: dict[str, Any]) -> str:
         if id(value) in self._names:
             return self._names[id(value)]
         base = name = ".".join(path) or "value"
         number = 1
-        while name in self.tensors or name in self.arrays:
+        while name in self.tensors or name in self.arrays or name == METADATA:
             number += 1
             name = f"{base}#{number}"
         table[name] = value
@@ -152,7 +74,12 @@ class Encoder:
             return {"array": self._name(value, path, self.arrays)}
         if isinstance(value, (np.generic, int, float)):
             return self.encode(value.item() if isinstance(value, np.generic) else value + 0, path)
-        return self._encode_container(value, path)
+        if any(value is outer for outer in self._open):
+            raise ValueError(at_user_line(f"save(): the object at {'.'.join(path)} contains itself"))
+        self._open.append(value)
+        encoded = self._encode_container(value, path)
+        self._open.pop()
+        return encoded
 
     def _encode_container(self, value: Any, path: tuple[str, ...]) -> Any:
         if isinstance(value, Mapping):
@@ -161,7 +88,7 @@ class Encoder:
             return {kind: rows}
         if isinstance(value, Size):
             return {"size": list(value)}
-        for kind, cls in (("tuple", tuple), ("set", (set, frozenset)), ("list", list)):
+        for kind, cls in (("tuple", tuple), ("set", set), ("frozenset", frozenset), ("list", list)):
             if isinstance(value, cls):
                 items = [self.encode(v, (*path, str(i))) for i, v in enumerate(value)]
                 return items if kind == "list" else {kind: items}
@@ -169,6 +96,12 @@ class Encoder:
             return {"dtype": value.name}
         if isinstance(value, Device):
             return {"device": str(value)}
+        if isinstance(value, complex):
+            return {"complex": [value.real, value.imag]}
+        if isinstance(value, range):
+            return {"range": [value.start, value.stop, value.step]}
+        if isinstance(value, slice):
+            return {"slice": [self.encode(v, path) for v in (value.start, value.stop, value.step)]}
         if isinstance(value, (bytes, bytearray)):
             return {"bytes": value.hex()}
         where = ".".join(path) or "the object itself"
@@ -219,6 +152,10 @@ class Decoder:
             "float": float,
             "tuple": lambda items: tuple(self.decode(v) for v in items),
             "set": lambda items: {self.decode(v) for v in items},
+            "frozenset": lambda items: frozenset(self.decode(v) for v in items),
+            "complex": lambda parts: complex(*parts),
+            "range": lambda bounds: range(*bounds),
+            "slice": lambda bounds: slice(*(self.decode(v) for v in bounds)),
             "size": Size,
             "dtype": named,
             "device": parse_device,
@@ -258,9 +195,12 @@ def _umask() -> int:
 
 
 def _read(file: File) -> Any:
-    """The bytes of a file; those of a path are mapped, not read."""
+    """The bytes of a file; those of a path are mapped, not read. TypeError for a file of text."""
     if not isinstance(file, (str, os.PathLike)):
-        return file.read()
+        data = file.read()
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(at_user_line("load(): a file that is open in text mode; open it with 'rb'"))
+        return data
     with open(file, "rb") as opened:
         if os.fstat(opened.fileno()).st_size == 0:
             return b""
@@ -271,35 +211,97 @@ def _write(file: File, arrays: Mapping[str, Array], metadata: Mapping[str, str])
     if isinstance(file, (str, os.PathLike)):
         with atomically(file) as opened:
             write_safetensors(arrays, metadata, opened)
+    elif isinstance(file, io.TextIOBase):
+        raise TypeError(at_user_line("save(): a file that is open in text mode; open it with 'wb'"))
     else:
         write_safetensors(arrays, metadata, file)
 
 
-def save(obj: Any, f: File, **ignored: Any) -> None:
+def save(
+    obj: Any,
+    f: File,
+    pickle_module: Any = None,
+    pickle_protocol: int = 2,
+    _use_new_zipfile_serialization: bool = True,
+    _disable_byteorder_record: bool = False,
+) -> None:
     """Write nested containers of tensors, arrays, numbers and strings to a path or an open file.
 
-    A path is replaced only once the new file is complete. TypeError for what can't be saved, naming its
-    place.
+    A path is replaced only once the new file is complete. Named tuples become tuples, other mappings dicts. TypeError
+    for what can't be saved and ValueError for what contains itself, naming the place. There is no pickle to choose.
     """
     encoder = Encoder()
     structure = encoder.encode(obj)
     _write(f, encoder.finished(), {STRUCTURE: json.dumps(structure, separators=(",", ":"))})
 
 
-def load(f: File, map_location: Any = None, *, weights_only: bool = True, **ignored: Any) -> Any:
-    """Read what save() wrote, any safetensors file (a dict), or a torch zip checkpoint, onto one device.
+def load(
+    f: File,
+    map_location: Any = None,
+    pickle_module: Any = None,
+    *,
+    weights_only: bool | None = True,
+    mmap: bool | None = None,
+    encoding: str = "utf-8",
+) -> Any:
+    """Read what save() wrote, any safetensors file (a dict), or a torch zip checkpoint.
 
-    No code from the file is run, so weights_only=False changes nothing.
+    `map_location` is a device, a dict from saved devices to others, or a function of (storage, saved device) that
+    returns a storage (its .cpu(), .cuda(index) and .to(device) say where) or None; by default tensors go to the CPU.
+    No code from the file is run, so weights_only=False changes nothing. ValueError or pickle.UnpicklingError for a
+    file that is broken, or of another kind.
     """
-    where = CPU if map_location is None else parse_device(map_location)
+    place = placement(map_location)
     data = _read(f)
     if is_torch_checkpoint(data):
-        return read_torch_checkpoint(data, lambda array: tensor_of(array, where), Parameter)
-    arrays, metadata = read_safetensors(data)
-    decoder = Decoder(arrays, where)
-    if STRUCTURE in metadata:
+        return read_torch_checkpoint(data, lambda array, saved: tensor_of(array, place(saved)), Parameter)
+    try:
+        arrays, metadata = read_safetensors(data)
+    except ValueError as error:
+        pickled = ": this looks like a bare pickle, which could run code" if bytes(data[:1]) == b"\x80" else ""
+        raise ValueError(at_user_line(f"load(): {error}; nor a torch zip checkpoint{pickled}")) from None
+    decoder = Decoder(arrays, place("cpu"))
+    if STRUCTURE not in metadata:
+        return {name: decoder.tensor(name, {}, False) for name in arrays}
+    try:
         return decoder.decode(json.loads(metadata[STRUCTURE]))
-    return {name: decoder.tensor(name, {}, False) for name in arrays}
+    except (KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise ValueError(at_user_line(f"load(): the file's structure is broken ({error!r})")) from None
+
+
+@dataclass(frozen=True)
+class SavedStorage:
+    """What a map_location function is given for a storage: it can be sent elsewhere, no more."""
+
+    device: Device
+
+    def cpu(self) -> SavedStorage:
+        return SavedStorage(CPU)
+
+    def cuda(self, device: Any = None) -> SavedStorage:
+        return SavedStorage(parse_device("cuda" if device is None else device))
+
+    def to(self, device: Any) -> SavedStorage:
+        return SavedStorage(parse_device(device))
+
+
+def placement(map_location: Any) -> Callable[[str], Device]:
+    """From the name of the device that a tensor was saved on to the device it goes to."""
+    if map_location is None:
+        return lambda saved: CPU
+    if isinstance(map_location, Mapping):
+        return lambda saved: parse_device(map_location.get(saved, CPU))
+    if isinstance(map_location, (str, int, Device)):
+        chosen = parse_device(map_location)
+        return lambda saved: chosen
+    if not callable(map_location):
+        raise TypeError(at_user_line(f"load(): map_location can't be a {type(map_location).__name__}"))
+
+    def place(saved: str) -> Device:
+        found = map_location(SavedStorage(CPU), saved)
+        return CPU if found is None else found.device
+
+    return place
 
 
 def save_file(tensors: Mapping[str, Tensor], filename: File, metadata: Mapping[str, str] | None = None) -> None:

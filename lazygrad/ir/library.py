@@ -41,8 +41,8 @@ from lazygrad.ir.node import Node
 from lazygrad.ir.op import Op
 from lazygrad.shape import Shape, normalize_axis
 
-GENERIC = "wide unary square last blend standardized affine channels activation log1p_exp log1p_exp_down"
-names_what_it_makes(__file__, generic=tuple(GENERIC.split()))
+_GENERIC = "wide unary square last blend standardized affine channels activation log1p_exp log1p_exp_down"
+names_what_it_makes(__file__, generic=tuple(_GENERIC.split()))
 
 
 def wide(node: Node) -> Node:

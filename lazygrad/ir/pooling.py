@@ -80,11 +80,11 @@ def average_pool(
     widths = hanging(node, kernel, stride, ones, padding, ceil)
     total = _sum(taps(pad_positions(wide(node), widths), kernel, stride, ones))
     if divisor is not None:
-        return cast(scale(total, 1 / divisor), node.dtype)
+        return cast(_over(total, divisor), node.dtype)
     whole = math.prod(kernel)
     regular = all(b == a == p for (b, a), p in zip(widths, padding, strict=True))
     if regular and (include_pad or not any(padding)):
-        return cast(scale(total, 1 / whole), node.dtype)
+        return cast(_over(total, whole), node.dtype)
     # how many elements each window holds: of the input, or with its padding but not what hangs over
     sizes = node.shape[first:]
     counted = const(1, total.dtype, node.device, (*[1] * first, *sizes))
@@ -95,7 +95,14 @@ def average_pool(
     else:
         counted = pad_positions(counted, widths)
     count = _sum(taps(counted, kernel, stride, ones))
-    return cast(pointwise(ops.DIV, total, expand(count, total.shape)), node.dtype)
+    divide = ops.DIV if total.dtype.is_floating_point else ops.TRUNCDIV
+    return cast(pointwise(divide, total, expand(count, total.shape)), node.dtype)
+
+
+def _over(total: Node, count: int) -> Node:
+    if total.dtype.is_floating_point:
+        return scale(total, 1 / count)
+    return pointwise(ops.TRUNCDIV, total, like(total, count))
 
 
 def _sum(parts: list[Node]) -> Node:
@@ -111,7 +118,10 @@ def _adaptive_windows(node: Node, axis: int, count: int) -> list[Node]:
     torch's windows reach from floor(i * size / count) to ceil((i + 1) * size / count).
     """
     size, lead, rest = node.shape[axis], node.shape[:axis], node.shape[axis + 1 :]
-    if count and size % count == 0:
+    if not count:
+        none = slice_(node, [(0, 0 if i == axis else n, 1) for i, n in enumerate(node.shape)])
+        return [reshape(none, (*lead, 0, 1, *rest))]
+    if size % count == 0:
         return [reshape(node, (*lead, count, size // count, *rest))]
     parts = []
     for i in range(count):

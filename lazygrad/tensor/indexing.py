@@ -68,8 +68,9 @@ class Indexing(TensorBase):
         mask = _lone_mask(self, index)
         if mask is not None and _fits_behind(self.node, mask.node, value):
             picked = build.reshape(mask.node, mask.node.shape + (1,) * (self.node.ndim - mask.node.ndim))
-            if not _is_one(value):
-                _check_same_dtype(value, self.node)
+            if _is_one(value):
+                value = value.reshape(()).to(self.dtype)
+            _check_same_dtype(value, self.node)
             node = build.copy(node_of(value, self.dtype, self.device), self.device)
             self._write(build.where(picked, build.expand(node, self.node.shape), self.node))
             return
@@ -443,7 +444,7 @@ def _lone_mask(source: Any, index: Any) -> Any:
 
 def _fits_behind(node: Node, mask: Node, value: Any) -> bool:
     """Whether x[mask] = value is a `where`: the same value at every True, whatever their number."""
-    if is_scalar(value):
+    if is_scalar(value) or _is_one(value):
         return True
     if not isinstance(value, TensorBase):
         return False

@@ -45,8 +45,8 @@ def _power_by_number(base: TensorBase, exponent: float) -> Node:
     node = build.cast(base.node, dtype)
     if not dtype.is_floating_point and exponent < 0:
         raise RuntimeError(at_user_line("Integers to negative integer powers are not allowed."))
-    if exponent == 0:
-        return build.shift(build.scale(build.pointwise(ops.SIGN, node), 0), 1) if node.needs_grad else build.like(node, 1)
+    if exponent == 0:  # ones, which autograd knows to be constant in the base
+        return build.shift(build.scale(build.pointwise(ops.SIGN, node), 0), 1)
     if exponent == 1:
         return node
     if exponent == 2:

@@ -38,6 +38,7 @@ REFUSED = {
     "unique-dim": "unique",
     "unique_consecutive": "unique_consecutive",
     "bincount": "bincount",
+    "repeats-alone": "repeat_interleave",
     "indexing by mask": "__getitem__",
     "equality": "equal",
     "lstsq-all": "lstsq",
