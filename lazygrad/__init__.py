@@ -220,6 +220,7 @@ from lazygrad.nn.functional import (  # isort: skip  - those whose arguments tor
     threshold,
 )
 from lazygrad.io import load, save  # isort: skip
+from lazygrad import serialization  # isort: skip
 from lazygrad.tensor.keywords import public as _public  # isort: skip
 
 for _name in ("bucketize", "float_power", "polygamma", "pow", "searchsorted", "where", "xlogy"):

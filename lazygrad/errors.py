@@ -88,12 +88,13 @@ def user_line() -> Line:
 
 
 def user_call() -> str:
-    """The name of the function of lazygrad that the user's innermost line called, whatever it is wrapped in."""
+    """The name of the function (or class) of lazygrad that the user's innermost line called, whatever it is wrapped
+    in."""
     frame, name = sys._getframe(1), ""
     while frame is not None and not _is_users(frame.f_code.co_filename):
         code = frame.f_code
         if code.co_filename.startswith(_PACKAGE) and "<locals>" not in code.co_qualname:
-            name = code.co_name
+            name = code.co_name if code.co_name != "__init__" else code.co_qualname.split(".")[-2]
         frame = frame.f_back  # type: ignore[assignment]
     return name
 

@@ -272,6 +272,9 @@ tril = Tensor.tril
 triu = Tensor.triu
 unbind = Tensor.unbind
 unflatten = Tensor.unflatten
+unsafe_chunk = Tensor.chunk
+unsafe_split = Tensor.split
+unsafe_split_with_sizes = Tensor.split
 unsqueeze = Tensor.unsqueeze
 vsplit = Tensor.vsplit
 

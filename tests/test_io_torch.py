@@ -245,3 +245,12 @@ def test_an_object_that_contains_itself():
         save(value, io.BytesIO())
     shared = [1]
     save([shared, shared], io.BytesIO())
+
+
+def test_what_is_allowed_changes_nothing():
+    for T in (torch, lg):
+        with T.serialization.safe_globals([Calls]):
+            assert Calls in T.serialization.get_safe_globals()
+        assert Calls not in T.serialization.get_safe_globals()
+    with lg.serialization.safe_globals([eval]), pytest.raises(pickle.UnpicklingError, match="eval"):
+        load(forged(FORGERIES["eval"]))

@@ -98,7 +98,8 @@ def jacobian(
     """d func(*inputs) / d inputs: Tensors of shape (*output.shape, *input.shape), in a tuple over outputs and one
     over inputs where those are tuples.
 
-    All rows (columns with strategy="forward-mode") are made at once, whatever `vectorize` says.
+    All rows (columns with strategy="forward-mode") are made at once, whatever `vectorize` says. TypeError for what is
+    no Tensor; RuntimeError with `strict` where an output doesn't depend on an input; ValueError for another strategy.
     """
     if strategy not in ("reverse-mode", "forward-mode"):
         raise ValueError(at_user_line(f'strategy must be "reverse-mode" or "forward-mode", got {strategy!r}'))
@@ -121,7 +122,7 @@ def hessian(
     outer_jacobian_strategy: str = "reverse-mode",
 ) -> Tensors:
     """The second derivatives of a function of one element: Tensors (*input_i.shape, *input_j.shape), in a tuple of
-    tuples where inputs are one."""
+    tuples where inputs are one. RuntimeError where the output has more elements, or with `strict` independent ones."""
 
     def slopes(*given: Tensor) -> Tensors:
         inner = _Call(func, given, True, strict)
@@ -138,7 +139,8 @@ def hessian(
 def vjp(
     func: Callable[..., Any], inputs: Tensors, v: Tensors = None, create_graph: bool = False, strict: bool = False
 ) -> tuple[Tensors, Tensors]:
-    """(func(*inputs), v^T J): the gradients of sum(outputs * v). v may be left out for an output of one element."""
+    """(func(*inputs), v^T J): the gradients of sum(outputs * v), of the inputs' shapes. v may be left out for an output
+    of one element; RuntimeError where its shapes aren't the outputs'."""
     call = _Call(func, inputs, create_graph, strict)
     seeds = call.vectors(v, call.outputs, call.many_outputs, "output of the function")
     found = call.checked(call.recording.pull(call.outputs, seeds), INDEPENDENT)
@@ -148,7 +150,8 @@ def vjp(
 def jvp(
     func: Callable[..., Any], inputs: Tensors, v: Tensors = None, create_graph: bool = False, strict: bool = False
 ) -> tuple[Tensors, Tensors]:
-    """(func(*inputs), J v): the derivatives of the outputs along v. v may be left out for an input of one element."""
+    """(func(*inputs), J v): the derivatives of the outputs along v, of the outputs' shapes. v may be left out for an
+    input of one element; RuntimeError where its shapes aren't the inputs'."""
     call = _Call(func, inputs, create_graph, strict)
     tangents = call.vectors(v, call.leaves, call.many_inputs, "input of the function")
     found = call.checked(call.recording.push(call.outputs, list(tangents)), INDEPENDENT)
@@ -158,7 +161,8 @@ def jvp(
 def vhp(
     func: Callable[..., Any], inputs: Tensors, v: Tensors = None, create_graph: bool = False, strict: bool = False
 ) -> tuple[Tensors, Tensors]:
-    """(func(*inputs), v^T H) with the Hessian H of a function of one element: the gradient of sum(gradient * v)."""
+    """(func(*inputs), v^T H) with the Hessian H of a function of one element: the gradient of sum(gradient * v), of the
+    inputs' shapes. RuntimeError for more elements, and where v's shapes aren't the inputs'."""
     call = _Call(func, inputs, create_graph, strict)
     output = call.scalar("vhp")
     weights = call.vectors(v, call.leaves, call.many_inputs, "input of the function")

@@ -13,6 +13,7 @@ from lazygrad.errors import at_user_line
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.grad_mode import no_grad
 from lazygrad.tensor.size import Size
+from lazygrad.tensor.values import always
 
 D = TypeVar("D", bound="Distribution")
 
@@ -56,7 +57,7 @@ class Distribution:
                 continue
             value = getattr(self, name)
             with no_grad():
-                valid = bool(constraint.check(value.detach()).all())
+                valid = always(constraint.check(value.detach()))
             if not valid:
                 raise ValueError(
                     at_user_line(
@@ -176,7 +177,7 @@ class Distribution:
         except NotImplementedError:
             return
         with no_grad():
-            valid = bool(support.check(value.detach()).all())
+            valid = always(support.check(value.detach()))
         if not valid:
             raise ValueError(
                 at_user_line(

@@ -50,6 +50,9 @@ class Gamma(ScalarDistribution):
         a = self.concentration
         return a.xlogy(self.rate) + (a - 1).xlogy(value) - self.rate * value - a.lgamma()
 
+    def cdf(self, value: Tensor) -> Tensor:
+        return self.concentration.igamma(self.rate * self._checked(value))
+
     def entropy(self) -> Tensor:
         a = self.concentration
         return a - self.rate.log() + a.lgamma() + (1 - a) * a.digamma()
@@ -116,6 +119,9 @@ class InverseGamma(ScalarDistribution):
     def _log_density(self, value: Tensor) -> Tensor:
         a = self.concentration
         return a.xlogy(self.rate) - (a + 1) * value.log() - self.rate / value - a.lgamma()
+
+    def cdf(self, value: Tensor) -> Tensor:
+        return self.concentration.igammac(self.rate / self._checked(value))
 
     def entropy(self) -> Tensor:
         a = self.concentration

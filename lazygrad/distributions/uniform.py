@@ -11,6 +11,7 @@ from lazygrad.distributions.utils import are_numbers, broadcast_all
 from lazygrad.errors import at_user_line
 from lazygrad.tensor import Tensor
 from lazygrad.tensor.creation import full_like, rand
+from lazygrad.tensor.values import always
 
 
 class Uniform(Distribution):
@@ -21,7 +22,7 @@ class Uniform(Distribution):
     def __init__(self, low: Any, high: Any, validate_args: bool | None = None) -> None:
         self.low, self.high = broadcast_all(low, high)
         super().__init__(() if are_numbers(low, high) else self.low.shape, validate_args=validate_args)
-        if self._validate_args and not bool(self.low.lt(self.high).all()):
+        if self._validate_args and not always(self.low.lt(self.high)):
             raise ValueError(at_user_line("Uniform is not defined when low >= high"))
 
     arg_constraints = {"low": constraints.dependent, "high": constraints.dependent}

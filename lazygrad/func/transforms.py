@@ -55,10 +55,12 @@ def _gradient(function: Callable[..., Any], argnums: Argnums, has_aux: bool, nam
 
 
 def grad(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
-    """The function that returns the gradient of func's scalar output for args[argnums] (trees of Tensors).
+    """The function that returns the gradient of func's scalar output for args[argnums]: trees of Tensors of their shapes
+    and dtypes, zeros where nothing depends on them.
 
-    `has_aux`: func returns (output, aux), and the new function (gradient, aux). RuntimeError where the output
-    is no 0-d Tensor. See torch.func.grad.
+    `has_aux`: func returns (output, aux), and the new function (gradient, aux). RuntimeError where the output is no 0-d
+    Tensor, for arguments that are not of floating point, argnums that don't fit, and writing in place into an argument
+    or, with what depends on one, into a captured Tensor. See torch.func.grad.
     """
     derivative = _gradient(func, argnums, has_aux, "grad")
 
@@ -118,7 +120,9 @@ def _nodes_like(values: Any, like: Sequence[Node], what: str, of: str) -> list[N
 def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """(func(*primals), the function from cotangents of the output to a tuple of gradients, one a primal).
 
-    `has_aux`: func returns (output, aux), and aux comes third. See torch.func.vjp.
+    Gradients have the shapes and dtypes of the primals. `has_aux`: func returns (output, aux), and aux comes third.
+    RuntimeError for outputs that are no floating point Tensors, for cotangents that don't fit them, and for writes in
+    place as in grad(). See torch.func.vjp.
     """
     call = Recording(func, primals, {}, range(len(primals)), has_aux)
     outputs = call.differentiable_outputs("vjp(f, *primals)")
@@ -138,7 +142,8 @@ def jvp(
     """(func(*primals), its derivative along `tangents`), both with the structure of the output.
 
     `strict`: RuntimeError where an output depends on no primal. `has_aux`: aux comes third. The derivative
-    follows from the gradients: a custom Function needs no jvp() of its own. See torch.func.jvp.
+    follows from the gradients: a custom Function needs no jvp() of its own. RuntimeError for primals or tangents that
+    are no tuples, or differ in shape; ValueError for primals that are not of floating point. See torch.func.jvp.
     """
     if not isinstance(primals, tuple):
         raise RuntimeError(
@@ -162,7 +167,11 @@ def jvp(
 
 
 def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
-    """(func(*primals), the linear function from tangents to the derivative along them)."""
+    """(func(*primals), the linear function from tangents to the derivative along them).
+
+    func runs once, however often the other is called. RuntimeError for outputs that are no Tensors, and for tangents
+    that differ from the primals in shape. See torch.func.linearize.
+    """
     call = Recording(func, primals, {}, range(len(primals)), writable=True)
     outputs = call.outputs("linearize(f, *primals)")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from lazygrad.errors import at_user_line
@@ -27,18 +28,25 @@ def register_optimizer_step_post_hook(hook: Hook) -> RemovableHandle:
     return RemovableHandle(_after_every_step, hook)
 
 
+@dataclass
+class Registered:
+    """The hooks of one optimizer, by number in the order of their calls."""
+
+    before_step: Hooks = field(default_factory=OrderedDict)
+    after_step: Hooks = field(default_factory=OrderedDict)
+    before_saving: Hooks = field(default_factory=OrderedDict)
+    after_saving: Hooks = field(default_factory=OrderedDict)
+    before_loading: Hooks = field(default_factory=OrderedDict)
+    after_loading: Hooks = field(default_factory=OrderedDict)
+
+
 class HookedOptimizer:
     """The part of Optimizer that registers hooks and calls them; those of a step around any subclass's step()."""
 
     _stepping = False
 
     def __init__(self) -> None:
-        self._before_step: Hooks = OrderedDict()
-        self._after_step: Hooks = OrderedDict()
-        self._before_saving: Hooks = OrderedDict()
-        self._after_saving: Hooks = OrderedDict()
-        self._before_loading: Hooks = OrderedDict()
-        self._after_loading: Hooks = OrderedDict()
+        self._hooks = Registered()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -48,27 +56,27 @@ class HookedOptimizer:
     def register_step_pre_hook(self, hook: Hook) -> RemovableHandle:
         """Call hook(optimizer, args, kwargs) before every step, args with the optimizer first; a pair that it
         returns takes the place of both."""
-        return RemovableHandle(self._before_step, hook)
+        return RemovableHandle(self._hooks.before_step, hook)
 
     def register_step_post_hook(self, hook: Hook) -> RemovableHandle:
         """Call hook(optimizer, args, kwargs) after every step."""
-        return RemovableHandle(self._after_step, hook)
+        return RemovableHandle(self._hooks.after_step, hook)
 
     def register_state_dict_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Call hook(optimizer) before state_dict()."""
-        return _registered(self._before_saving, hook, prepend)
+        return _registered(self._hooks.before_saving, hook, prepend)
 
     def register_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Call hook(optimizer, state_dict) with what state_dict() made; what it returns, if anything, replaces it."""
-        return _registered(self._after_saving, hook, prepend)
+        return _registered(self._hooks.after_saving, hook, prepend)
 
     def register_load_state_dict_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Call hook(optimizer, state_dict) before it is loaded; what it returns, if anything, is loaded instead."""
-        return _registered(self._before_loading, hook, prepend)
+        return _registered(self._hooks.before_loading, hook, prepend)
 
     def register_load_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Call hook(optimizer) after load_state_dict()."""
-        return _registered(self._after_loading, hook, prepend)
+        return _registered(self._hooks.after_loading, hook, prepend)
 
     def _replaced(self, hooks: Hooks, state_dict: dict[str, Any]) -> dict[str, Any]:
         """A state dict after each hook in turn."""
@@ -93,12 +101,12 @@ def _between_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
         self._stepping = True
         given: tuple[Any, ...] = (self, *args)
         try:
-            for hook in (*_before_every_step.values(), *self._before_step.values()):
+            for hook in (*_before_every_step.values(), *self._hooks.before_step.values()):
                 replaced = hook(self, given, kwargs)
                 if replaced is not None:
                     given, kwargs = _pair(replaced)
             result = step(*given, **kwargs)
-            for hook in (*self._after_step.values(), *_after_every_step.values()):
+            for hook in (*self._hooks.after_step.values(), *_after_every_step.values()):
                 hook(self, given, kwargs)
             return result
         finally:

@@ -20,6 +20,7 @@ from lazygrad.ir import build
 from lazygrad.ir.node import Node
 from lazygrad.optim.hooks import (
     HookedOptimizer,
+    Registered,
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
@@ -248,7 +249,7 @@ class Optimizer(HookedOptimizer):
     # -- saving
     def state_dict(self) -> dict[str, Any]:
         """{"state": by position, "param_groups": options with positions}, as torch.optim writes it."""
-        for hook in self._before_saving.values():
+        for hook in self._hooks.before_saving.values():
             hook(self)
         position: dict[int, int] = {}
         groups = []
@@ -259,11 +260,11 @@ class Optimizer(HookedOptimizer):
             packed["params"] = [position[id(p)] for p in group["params"]]
             groups.append(packed)
         state = {position[id(p)]: dict(values) for p, values in self.state.items() if values}
-        return self._replaced(self._after_saving, {"state": state, "param_groups": groups})
+        return self._replaced(self._hooks.after_saving, {"state": state, "param_groups": groups})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over options and state. ValueError where the groups don't match in number or size."""
-        state_dict = self._replaced(self._before_loading, dict(state_dict))
+        state_dict = self._replaced(self._hooks.before_loading, dict(state_dict))
         groups = [dict(g) for g in state_dict["param_groups"]]
         if len(groups) != len(self.param_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
@@ -292,11 +293,11 @@ class Optimizer(HookedOptimizer):
                 if name not in together:
                     together[name] = filled(build.const(0, float32, parameter.device), _number(value))
                 state[name] = together[name]
-        for hook in self._after_loading.values():
+        for hook in self._hooks.after_loading.values():
             hook(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_scalars": {}, "_rules": {}, "_skip": None}
+        return {**self.__dict__, "_scalars": {}, "_rules": {}, "_skip": None, "_hooks": Registered()}
 
     def __repr__(self) -> str:
         rows = [type(self).__name__ + " ("]

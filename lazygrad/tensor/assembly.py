@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from lazygrad.dtype import int32, int64
 from lazygrad.dtype import promote as promote_types
@@ -16,7 +18,7 @@ from lazygrad.runtime.array import library
 from lazygrad.tensor.arguments import axes_of, axis_of, check_tensor, integer, integers
 from lazygrad.tensor.broadcasting import atleast_1d, atleast_2d, atleast_3d
 from lazygrad.tensor.core import TensorBase, wrap
-from lazygrad.tensor.creation import zeros
+from lazygrad.tensor.creation import from_array, zeros
 from lazygrad.tensor.indexing import take_rows
 from lazygrad.tensor.keywords import public
 from lazygrad.tensor.layout import embed, narrowed, positions
@@ -354,17 +356,18 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 
 
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
-    """All combinations of r elements, one a row, in the order of positions."""
-    n = input.node.shape[0]
-    grids = meshgrid(*[wrap(build.iota(n, input.device))] * r)
-    keep: Any = None
-    for low, high in pairwise(grids):
-        ordered = low.le(high) if with_replacement else low.lt(high)
-        keep = ordered if keep is None else keep.logical_and(ordered)
-    columns = [input.reshape([n if j == i else 1 for j in range(r)]).expand([n] * r) for i in range(r)]
-    if keep is None:
-        return columns[0].reshape(-1, 1) if r else input.new_empty(0)
-    return stack([c.masked_select(keep) for c in columns], 1)
+    """(n, r): all combinations of r elements of a vector, one a row, in the order of positions."""
+    check_tensor(input, "combinations", "input")
+    if input.ndim != 1:
+        raise RuntimeError(at_user_line(f"Expect a 1D vector, but got shape {list(input.shape)}"))
+    if r < 0:
+        raise RuntimeError(at_user_line(f"Expect a non-negative number, but got {r}"))
+    if not r:
+        return input.new_empty(0)
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    places = np.array(list(choose(range(input.node.numel), r)), np.int64).reshape(-1)
+    picked = take_rows(input.node, from_array(places, input.device, int64), 0)
+    return wrap(build.reshape(picked, (len(places) // r, r)))
 
 
 def pad_constant(tensor: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:

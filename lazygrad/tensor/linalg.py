@@ -306,7 +306,9 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
                 right = build.reduce(ops.SUM, right, (j,))
             else:
                 left = build.reduce(ops.SUM, left, (i,))
-    return wrap(contract(left, right, a_axes, b_axes, "tensordot"))
+    # torch's is a matrix product, which autocast knows, unless nothing is left of either side
+    whole = left.ndim == right.ndim == len(a_axes)
+    return wrap(contract(left, right, a_axes, b_axes, "tensordot" if whole else "matmul"))
 
 
 def chain_matmul(*matrices: Any) -> Tensor:

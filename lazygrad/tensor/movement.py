@@ -16,6 +16,7 @@ from lazygrad.tensor.bits import same_bytes
 from lazygrad.tensor.core import TensorBase, grad_mode, one_of_many, wrap
 from lazygrad.tensor.layout import embed, inverse, whole
 from lazygrad.tensor.strides import Strided, row_major
+from lazygrad.tensor.values import computed
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
@@ -352,7 +353,10 @@ class Movement(TensorBase):
         return self._many(self._pieces(axis, [min(step, size - start) for start in range(0, size, step)]))
 
     def tensor_split(self, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-        """Exactly that many pieces whose sizes differ by at most 1, or pieces cut before the given indices."""
+        """Exactly that many pieces whose sizes differ by at most 1, or pieces cut before the given indices. A tensor of
+        indices is computed now."""
+        if isinstance(indices_or_sections, TensorBase):
+            indices_or_sections = computed(indices_or_sections, "tensor_split").tolist()
         axis = self._split_axis(dim, "tensor_split")
         size = self.node.shape[axis]
         if getattr(indices_or_sections, "ndim", 0) or not hasattr(indices_or_sections, "__index__"):

@@ -16,7 +16,7 @@ from lazygrad.tensor.core import TensorBase, wrap
 from lazygrad.tensor.indexing import along, take_rows
 from lazygrad.tensor.layout import embed, positions, wrapped_index
 from lazygrad.tensor.promote import is_scalar, node_of
-from lazygrad.tensor.values import computed, largest, nonzero_nodes
+from lazygrad.tensor.values import computed, nonzero_nodes
 
 if TYPE_CHECKING:
     from lazygrad.tensor import Tensor
@@ -356,7 +356,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if num_classes == -1:
         if not tensor.numel():
             raise RuntimeError(at_user_line("Can not infer total number of classes from empty tensor."))
-        num_classes = int(largest(tensor, "one_hot")) + 1
+        num_classes = int(computed(tensor.max(), "one_hot")) + 1
     node = build.reshape(tensor.node, (*tensor.node.shape, 1))
     classes = positions(node, node.ndim - 1, (*tensor.node.shape, num_classes))
     return wrap(build.cast(build.equal(node, classes), int64))

@@ -28,6 +28,11 @@ def largest(tensor: TensorBase, name: str) -> float:
     return float(computed(wrap(of_all_examples(build.detach(tensor.node))).amax(), name))
 
 
+def always(condition: TensorBase) -> bool:
+    """Whether a bool tensor is True everywhere, in all examples inside a vmap too: computed now, to check arguments."""
+    return bool(wrap(of_all_examples(build.detach(condition.node))).all())
+
+
 def leaf_of(array: Any, dtype: DType, device: Device) -> Node:
     """A node that reads an array which this call made."""
     shape = tuple(int(n) for n in array.shape)

@@ -21,10 +21,10 @@ ALL = "mean mode variance stddev entropy"
 MOMENTS = "mean mode variance stddev"
 # name: (class, parameters, values inside the support, what else it can be asked)
 FAMILIES = {
-    "gamma": ("Gamma", {"concentration": POSITIVE, "rate": OTHER}, RIGHT, ALL),
+    "gamma": ("Gamma", {"concentration": POSITIVE, "rate": OTHER}, RIGHT, f"{ALL} cdf"),
     "gamma-numbers": ("Gamma", {"concentration": POSITIVE[:, :1], "rate": 2.0}, RIGHT[0, :, :1], ALL),
-    "chi2": ("Chi2", {"df": POSITIVE}, RIGHT, ALL),
-    "inverse-gamma": ("InverseGamma", {"concentration": LARGE, "rate": OTHER}, RIGHT, ALL),
+    "chi2": ("Chi2", {"df": POSITIVE}, RIGHT, f"{ALL} cdf"),
+    "inverse-gamma": ("InverseGamma", {"concentration": LARGE, "rate": OTHER}, RIGHT, f"{ALL} cdf"),
     "inverse-gamma-heavy": ("InverseGamma", {"concentration": LARGE - 0.5, "rate": OTHER}, RIGHT, ALL),
     "fisher": ("FisherSnedecor", {"df1": POSITIVE, "df2": LARGE * 4}, RIGHT, MOMENTS),
     "student": ("StudentT", {"df": LARGE * 2, "loc": REAL, "scale": POSITIVE}, RNG.normal(size=(4, 3, 2)), ALL),

@@ -94,3 +94,12 @@ def test_batch_norms_without_running_statistics():
 def test_functionalize_says_that_there_is_nothing_to_do():
     with pytest.raises(NotImplementedError, match="in place"):
         lg.func.functionalize(lambda x: x)
+
+
+def test_distributions_check_their_arguments_in_all_examples():
+    means = lg.tensor(X)
+    mapped = lg.vmap(lambda m: lg.distributions.Normal(m, m.exp()).log_prob(m + 1).sum())(means)
+    want = torch.distributions.Normal(torch.tensor(X), torch.tensor(X).exp()).log_prob(torch.tensor(X) + 1).sum(1)
+    np.testing.assert_allclose(mapped.numpy(), want.numpy())
+    with pytest.raises(ValueError, match="BatchedTensor"):
+        lg.vmap(lambda m: lg.distributions.Normal(m, m).log_prob(m))(means)

@@ -30,7 +30,7 @@ def pulled_back(T, x):
 PROGRAMS = {
     # dimensions of arguments
     "dict": lambda T: T.vmap(lambda d: d["a"] + d["b"], in_dims=({"a": 0, "b": None},))({"a": numbers(T), "b": row(T)}),
-    "list": lambda T: T.vmap(lambda l: l[0] + l[1], in_dims=([0, None],))([numbers(T), row(T)]),
+    "list": lambda T: T.vmap(lambda xs: xs[0] + xs[1], in_dims=([0, None],))([numbers(T), row(T)]),
     "named": lambda T: T.vmap(lambda t: t.a * t.b, in_dims=(Pair(0, None),))(Pair(numbers(T), T.tensor(2.0))),
     "ordered": lambda T: T.vmap(lambda d: d["b"] * 2, in_dims=(OrderedDict(b=1, a=None),))(OrderedDict(b=numbers(T), a=3)),
     "last": lambda T: T.vmap(lambda a: a * 2, in_dims=-1, out_dims=-1)(numbers(T)),

@@ -46,10 +46,27 @@ def test_level_1_sums_up(capfd, norm):
     assert re.search(r"lazygrad: \d+ plans, reused \d+ times \(plan \d+: ", capfd.readouterr().err)
 
 
-def test_level_1_tells_when_a_shape_needs_values(capfd):
-    x = lg.tensor([0.0, 1.0, 2.0])
-    said = told(capfd, 1, lambda: x.nonzero())
-    assert "nonzero computes its input now: its shape depends on values  (tests/inspect/test_story.py:" in said
+NEEDS_VALUES = {
+    "nonzero": lambda x, i: (x.nonzero(), x.argwhere(), lg.where(x > 0), lg.nonzero(x, as_tuple=True)),
+    "masked_select": lambda x, i: x.masked_select(x > 0),
+    "an index of bools": lambda x, i: (x[x > 0], x.clone().index_put_((x > 0,), lg.ones(2))),
+    "unique": lambda x, i: x.unique(),
+    "unique_consecutive": lambda x, i: x.unique_consecutive(),
+    "bincount": lambda x, i: i.bincount(),
+    "repeat_interleave": lambda x, i: (x.repeat_interleave(i), i.repeat_interleave()),
+    "tensor_split": lambda x, i: x.tensor_split(i[1:]),
+    "one_hot": lambda x, i: lg.nn.functional.one_hot(i),
+    "poisson": lambda x, i: lg.poisson(x),
+    "binomial": lambda x, i: lg.binomial(x, x / 2),
+    "matrix_exp": lambda x, i: x.outer(x).matrix_exp(),
+}
+
+
+@pytest.mark.parametrize("name", NEEDS_VALUES)
+def test_level_1_tells_when_a_shape_needs_values(capfd, name):
+    x, i = lg.tensor([0.0, 1.0, 2.0]), lg.tensor([0, 1, 2])
+    said = told(capfd, 1, lambda: NEEDS_VALUES[name](x, i))
+    assert f"{name} computes its input now: its shape depends on values  (tests/inspect/test_story.py:" in said
 
 
 def test_level_2_has_a_line_for_each_kernel_of_a_first_run(capfd, norm):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import pickle
+from copy import deepcopy
 
 import pytest
 import torch
@@ -145,3 +147,15 @@ def test_a_rate_of_many_numbers_is_refused(T):
 def test_sparse_adam_says_what_to_use():
     with pytest.raises(NotImplementedError, match="use Adam"):
         optim.SparseAdam([lg.nn.Parameter(lg.ones(2))])
+
+
+@LIBRARIES
+def test_copies_have_no_hooks(T):
+    """What a hook holds may not be copied, nor saved."""
+    _, optimizer = stepper(T, "Adam")
+    optimizer.register_step_pre_hook(lambda *_: 1 / 0)
+    for copy in (deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
+        (parameter,) = copy.param_groups[0]["params"]
+        parameter.grad = T.ones(2)  # a pickled one has none
+        copy.step()
+        assert parameter.tolist() == pytest.approx([0.5, 0.5])

@@ -9,6 +9,7 @@ import torch
 import lazygrad as lg
 from lazygrad import engine, nn, optim
 from lazygrad.io import load, save
+from tests.graphs import kernels_of
 
 SHAPES = [(4, 3), (3,), ()]
 CASES = [
@@ -172,6 +173,23 @@ def test_a_schedule_compiles_one_plan(name):
         model.zero_grad()
         loss.item()
     assert before[0] == set(engine._plans), "a later step compiled again"
+
+
+@pytest.mark.parametrize("name", [n for n in STEPPERS if n != "Muon"])
+def test_equal_updates_share_their_kernels(name):
+    """The update of all parameters of a shape is one kernel and the step count another; Adafactor reduces between."""
+
+    def kernels(count):
+        parameters = [nn.Parameter(lg.tensor(np.full((64, 32), i, np.float32))) for i in range(count)]
+        optimizer = getattr(optim, name)(parameters, **STEPPERS[name])
+        for _ in range(2):
+            for p in parameters:
+                p.grad = lg.tensor(np.ones((64, 32), np.float32))
+            optimizer.step()
+        state = [v for values in optimizer.state.values() for v in values.values()]
+        return len(kernels_of(lambda: parameters + state))
+
+    assert kernels(8) <= (5 if name == "Adafactor" else 2)
 
 
 def test_a_step_computes_nothing(monkeypatch):
