@@ -127,3 +127,29 @@ def gpt2_step(variant: str, config: Any, data: list[Any], device: str) -> tuple[
             losses[0].realize()  # on a GPU the next step, or the synchronization at the end, does this
 
     return step, losses, network.parameter_count()
+
+
+def steps_per_second(lib, model, optimizer, data, functional, steps, warmup):
+    times = []
+    synchronize = lib.cuda.synchronize
+    start = time.perf_counter()
+    first = None
+    losses = []
+    for i in range(steps + warmup):
+        x, y = data[i % len(data)]
+        tx, ty = (lib.from_numpy(v).to("cuda") for v in (x, y))
+        with lib.autocast("cuda", dtype=lib.bfloat16):
+            loss = functional.cross_entropy(model(tx).flatten(0, 1), ty.flatten())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if i == 0 or i == warmup - 1:
+            losses.append(loss.item())
+            synchronize()
+            if i == 0:
+                first = time.perf_counter() - start
+            start = time.perf_counter()
+    losses.append(loss.item())
+    synchronize()
+    times = (time.perf_counter() - start) / max(steps, 1)
+    return times, first, losses

@@ -36,6 +36,9 @@ class Settings:
     """Where compiled kernels and tuning choices are kept between runs (default ~/.cache/lazygrad)."""
     profile: bool = False
     """Level 2's line a kernel for every run of a plan, not only for its first."""
+    shapes: int = 8
+    """So many shapes of one computation get kernels at once; further ones are computed by CuPy until they have come
+    back several times. 0: kernels for every shape."""
     graphs: bool = True
     """Capture a plan's launches into a CUDA graph from its second run on and replay it."""
     autotune: bool = True
@@ -57,7 +60,8 @@ def _parse(said: str, kind: str, text: str) -> Any:
         try:
             return int(text)
         except ValueError:
-            raise ValueError(f"{said} is {text!r}; use a whole number from 0 to {MOST_DEBUG}") from None
+            upto = f" from 0 to {MOST_DEBUG}" if "debug" in said.lower() else ""
+            raise ValueError(f"{said} is {text!r}; use a whole number{upto}") from None
     return text
 
 
@@ -66,6 +70,8 @@ def _validated(settings: Settings) -> Settings:
         raise ValueError(f"backend is {settings.backend!r}; use one of {', '.join(BACKENDS)}")
     if not 0 <= settings.debug <= MOST_DEBUG:
         raise ValueError(f"debug is {settings.debug}; use 0 to {MOST_DEBUG}")
+    if settings.shapes < 0:
+        raise ValueError(f"shapes is {settings.shapes}; use a number of shapes, or 0")
     return settings
 
 

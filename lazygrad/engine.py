@@ -35,6 +35,7 @@ from lazygrad.schedule.partition import partition
 from lazygrad.schedule.plan import Plan, all_kernels, possible_donations
 from lazygrad.schedule.planner import plan_kernels, plan_op_by_op
 from lazygrad.schedule.prepare import decompose, prepare
+from lazygrad.schedule.shapes import is_worth_kernels
 
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 20000))  # lowering pulls through long chains
 
@@ -89,10 +90,10 @@ def realize(
         target = target_for(structure, settings)
         structure, compiled = compiled_plan(structure, target, settings)
         inputs = [known(leaf).read() for leaf in structure.leaves]  # type: ignore[union-attr]
-        if target.backend == "triton" and not target.interpreted:
+        if on_gpu(compiled.target):
             run_on_device(compiled, structure, inputs, updates, settings)
         else:
-            arrays = execute(compiled.plan, inputs, target, settings)
+            arrays = execute(compiled.plan, inputs, compiled.target, settings)
             taken = {id(a) for a in inputs}
             for root, array in zip(structure.roots, arrays, strict=True):
                 remember(root, Buffer(owned(array, taken), root.dtype, root.shape, root.device, root.where))
@@ -227,11 +228,16 @@ def target_for(structure: Structure, settings: Settings) -> Target:
 
 
 def compiled_plan(structure: Structure, target: Target, settings: Settings) -> tuple[Structure, Compiled]:
-    """The plan of a structure, or of the same with numbers as data that other plans of its form differ in."""
+    """The plan of a structure, or of the same with numbers as data that other plans of its form differ in; for the
+    target, or for CuPy if the structure is one of many shapes."""
     key = (structure.key, target, settings.fuse)
     found = _plans.get(key)
     if found is None and (freed := with_numbers_as_data(structure, numbers_leaf)) is not None:
         structure = freed
+        key = (structure.key, target, settings.fuse)
+        found = _plans.get(key)
+    if found is None and on_gpu(target) and not deserves_kernels(structure, settings):
+        target = CUPY
         key = (structure.key, target, settings.fuse)
         found = _plans.get(key)
     if found is None:
@@ -239,7 +245,7 @@ def compiled_plan(structure: Structure, target: Target, settings: Settings) -> t
         started = perf_counter()
         roots = canonical_graph(structure)
         plan = compile_plan(roots, structure.leaves, target, settings)
-        if target.backend == "triton" and not target.interpreted:
+        if on_gpu(target):
             triton.compile_all(all_kernels(plan), target)
         found = _plans[key] = Compiled(plan, target)
         if settings.debug:
@@ -249,6 +255,15 @@ def compiled_plan(structure: Structure, target: Target, settings: Settings) -> t
     elif settings.debug:
         story.plan_reused(found.plan)
     return structure, found
+
+
+def on_gpu(target: Target) -> bool:
+    """Whether kernels are generated for it that a GPU runs."""
+    return target.backend == "triton" and not target.interpreted
+
+
+def deserves_kernels(structure: Structure, settings: Settings) -> bool:
+    return settings.check or not settings.shapes or is_worth_kernels(structure, settings.shapes)
 
 
 def numbers_leaf(numbers: list[float], device: Device) -> Node:

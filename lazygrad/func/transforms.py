@@ -55,8 +55,8 @@ def _gradient(function: Callable[..., Any], argnums: Argnums, has_aux: bool, nam
 
 
 def grad(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
-    """The function that returns the gradient of func's scalar output for args[argnums]: trees of Tensors of their shapes
-    and dtypes, zeros where nothing depends on them.
+    """The function that returns the gradient of func's scalar output for args[argnums]: trees of Tensors of their
+    shapes and dtypes, zeros where nothing depends on them.
 
     `has_aux`: func returns (output, aux), and the new function (gradient, aux). RuntimeError where the output is no 0-d
     Tensor, for arguments that are not of floating point, argnums that don't fit, and writing in place into an argument
