@@ -19,7 +19,7 @@ import gpt2_model
 import numpy as np
 
 import lazygrad as lg
-from benchmarks.support import batches, torch, torch_twin
+from benchmarks.support import batches, steps_per_second, torch, torch_twin
 from lazygrad.nn import functional as F
 from tests.programs import harness
 
@@ -333,7 +333,7 @@ def programs(*names):
                 with redirect_stdout(io.StringIO()):
                     on_cpu = harness.run(name, "torch", "cpu")
                 apart = [max(harness.differences(found, on_cpu)) for found in (losses, expected)]
-                print(f"    of torch's on the CPU: within {apart[0]:.1e}; torch's on the GPU {apart[1]:.1e}", flush=True)
+                print(f"    torch's on the CPU: within {apart[0]:.1e}; torch's on the GPU: {apart[1]:.1e}", flush=True)
 
 
 SECTIONS = {
