@@ -49,8 +49,6 @@ class Settings:
         return Path(self.cache_dir).expanduser() if self.cache_dir else Path.home() / ".cache" / "lazygrad"
 
 
-
-
 def _parse(said: str, kind: str, text: str) -> Any:
     if kind == "bool":
         if text.lower() not in ("0", "1", "true", "false"):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 import lazygrad as lg
@@ -85,6 +86,7 @@ class Case:
     tolerance: float = 1.0  # times the dtype's own
     values: bool = True  # False: only shapes and dtypes (random draws)
     strided: bool = True  # also on inputs that are transposed views
+    host: bool = False  # about the CPU, or what the two have on it: has no twin on a GPU
 
     def __str__(self) -> str:
         return self.name
@@ -232,6 +234,8 @@ def zip_longest(a: list[Any], b: list[Any]) -> Iterator[tuple[Any, Any]]:
 
 def check(each: Case) -> None:
     """Everything the case says, on whatever backend is chosen."""
+    if each.host and lg.get_default_device().type != "cpu":
+        pytest.skip("about the CPU")
     for dtype in each.dtypes:
         check_forward(each, dtype)
     if each.strided and each.dtypes and any(len(i.shape) >= 2 for i in each.inputs):

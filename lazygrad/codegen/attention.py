@@ -55,9 +55,7 @@ MAX_GRID_Z = 65535
 _WRITTEN = ("out", "grad_q", "grad_k", "grad_v")
 
 
-def forward(
-    spec: AttentionSpec, config: AttentionConfig, name: str = "attention_forward"
-) -> Kernel:
+def forward(spec: AttentionSpec, config: AttentionConfig, name: str = "attention_forward") -> Kernel:
     """takes q, k, v, [mask], [seed, offset], writes out and lse."""
     params = (
         *_inputs(spec),
@@ -72,9 +70,7 @@ def forward(
     return page.kernel()
 
 
-def backward_q(
-    spec: AttentionSpec, config: AttentionConfig, name: str = "attention_backward_q"
-) -> Kernel:
+def backward_q(spec: AttentionSpec, config: AttentionConfig, name: str = "attention_backward_q") -> Kernel:
     """takes q, k, v, [mask], [seed, offset], grad_out, lse, delta, writes grad_q."""
     params = (*_inputs(spec), *_saved(spec), Pointer("grad_q_ptr", spec.dtype, written=True))
     body = (
@@ -88,9 +84,7 @@ def backward_q(
     return page.kernel()
 
 
-def backward_kv(
-    spec: AttentionSpec, config: AttentionConfig, name: str = "attention_backward_kv"
-) -> Kernel:
+def backward_kv(spec: AttentionSpec, config: AttentionConfig, name: str = "attention_backward_kv") -> Kernel:
     """takes q, k, v, [mask], [seed, offset], grad_out, lse, delta, writes grad_k and grad_v.
 
     A program sums over every query head that shares its keys, in order: no atomics.
@@ -139,9 +133,7 @@ class _Page:
         self.spec, self.config, self.name, self.params = spec, config, name, params
         self.over_keys = over_keys
         heads = spec.batch * (spec.kv_heads if over_keys else spec.heads)
-        blocks = math.ceil(
-            spec.k_len / config.block_k if over_keys else spec.q_len / config.block_q
-        )
+        blocks = math.ceil(spec.k_len / config.block_k if over_keys else spec.q_len / config.block_q)
         section = _section(spec, heads, over_keys)
         self.grid = (section, blocks, heads // section)
         self.uneven_q = spec.q_len % config.block_q != 0
@@ -157,9 +149,7 @@ class _Page:
 
     def kernel(self) -> Kernel:
         config = self.config
-        return Kernel(
-            self.name, self.source, self.params, self.grid, config.num_warps, config.num_stages
-        )
+        return Kernel(self.name, self.source, self.params, self.grid, config.num_warps, config.num_stages)
 
 
 def _walk_keys(page: _Page, *body: str) -> None:
@@ -203,9 +193,7 @@ def _walk_queries(page: _Page, *body: str) -> None:
     if spec.causal:
         aligned = block_k % block_q == 0
         start = "k_start" if aligned else "k_start // BLOCK_Q * BLOCK_Q"
-        first = (
-            "k_start + BLOCK_K" if aligned else "tl.cdiv(k_start + BLOCK_K - 1, BLOCK_Q) * BLOCK_Q"
-        )
+        first = "k_start + BLOCK_K" if aligned else "tl.cdiv(k_start + BLOCK_K - 1, BLOCK_Q) * BLOCK_Q"
         page.write(text.KEY_BOUNDS, diagonal=start, below=first, indent=indent)
         edge, last = "queries[None, :] >= keys[:, None]", "tl.minimum(below, Q_LEN)"
         page.write(text.KEY_LOOP, *body, first="diagonal", last=last, edge=edge, indent=indent)
@@ -310,11 +298,7 @@ def _tile(page: _Page, tensor: str, bounded: bool | None = None) -> str:
 def _mask_tile(page: _Page, bounded: bool) -> str:
     """takes whether keys may pass the end, returns the arguments of the load of the mask's tile."""
     assert page.spec.mask is not None
-    queries, keys = (
-        ("queries[None, :]", "keys[:, None]")
-        if page.over_keys
-        else ("queries[:, None]", "keys[None, :]")
-    )
+    queries, keys = ("queries[None, :]", "keys[:, None]") if page.over_keys else ("queries[:, None]", "keys[None, :]")
     _, _, query_stride, key_stride = page.spec.mask.strides
     terms, tests = ["mask_base"], []
     if query_stride:

@@ -72,9 +72,7 @@ class AttentionSpec:
 
     def __post_init__(self) -> None:
         if self.heads % self.kv_heads:
-            raise ValueError(
-                f"{self.heads} query heads can't share {self.kv_heads} heads of keys evenly"
-            )
+            raise ValueError(f"{self.heads} query heads can't share {self.kv_heads} heads of keys evenly")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.empty_rows not in ("nan", "zero"):
@@ -139,10 +137,7 @@ def largest_buffer(spec: AttentionSpec) -> int:
     query_rows = (spec.batch, spec.heads, spec.q_len, spec.head_dim)
     key_rows = (spec.batch, spec.kv_heads, spec.k_len, spec.head_dim)
     pairs = (spec.batch, spec.heads, spec.q_len, spec.k_len)
-    spans = [
-        _span(spec.layout(tensor), key_rows if tensor in OVER_KEYS else query_rows)
-        for tensor in TENSORS
-    ]
+    spans = [_span(spec.layout(tensor), key_rows if tensor in OVER_KEYS else query_rows) for tensor in TENSORS]
     if spec.mask is not None:
         spans.append(_span(spec.mask, pairs))
     if spec.dropout:
@@ -151,9 +146,7 @@ def largest_buffer(spec: AttentionSpec) -> int:
 
 
 def _span(layout: Strided | MaskSpec, shape: tuple[int, int, int, int]) -> int:
-    reach = sum(
-        (size - 1) * abs(stride) for size, stride in zip(shape, layout.strides, strict=True)
-    )
+    reach = sum((size - 1) * abs(stride) for size, stride in zip(shape, layout.strides, strict=True))
     return abs(layout.offset) + reach + 1
 
 
@@ -188,9 +181,7 @@ _FULL: dict[bool, Tilings] = {
 }
 
 
-def candidates(
-    spec: AttentionSpec, which: str, compute_capability: int
-) -> tuple[AttentionConfig, ...]:
+def candidates(spec: AttentionSpec, which: str, compute_capability: int) -> tuple[AttentionConfig, ...]:
     """takes a kernel's name and 80, 90, ..., returns tilings to try, the best guess first.
 
     `which` is "forward", "backward_kv" or "backward_q".

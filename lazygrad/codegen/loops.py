@@ -363,9 +363,7 @@ class _Walk(_Reduction):
         if self.tile.looped:
             lowering, of_row = self.stepwise()
             written = [n for n in written if self.is_row(n)]
-            results = self.stage_loop(
-                lowering, self.sums, written, "x", lambda: self.reduce_in_steps(lowering, of_row)
-            )
+            results = self.stage_loop(lowering, self.sums, written, "x", lambda: self.reduce_in_steps(lowering, of_row))
         else:
             lowering = self.held()
             results = self.stage_loop(lowering, self.sums, written, "x")

@@ -163,7 +163,8 @@ class Lowering:
         lanes = self.lanes(address, mask)
         pointer = self.pointers[node]
         valid = tuple(
-            (v.name, self.gathered[v.name]) for v in sorted(ix.variables(address), key=lambda v: v.name)
+            (v.name, self.gathered[v.name])
+            for v in sorted(ix.variables(address), key=lambda v: v.name)
             if v.name in self.gathered
         )
         result = Value(self.names.fresh(pointer.removesuffix("_ptr")), node.dtype, lanes)

@@ -138,9 +138,7 @@ def matmul(spec: MatmulSpec, config: MatmulConfig, hooks: Hooks, name: str) -> K
     ]
     body += epilogue_lines(spec, config, hooks)
     body = [*constants(sizes(spec, config), body), "", *body]
-    params = distinct(
-        [side.operand.pointer for side in operands if side.load is None], hooks.params
-    )
+    params = distinct([side.operand.pointer for side in operands if side.load is None], hooks.params)
     grid = (tiles_m * tiles_n, batches, 1) if batch_on_axis else (tiles_m * tiles_n * batches, 1, 1)
     source = module(spec, hooks, name, [p.name for p in params], body)
     return Kernel(name, source, params, grid, config.num_warps, config.num_stages)
@@ -188,9 +186,7 @@ def product_form(spec: MatmulSpec, config: MatmulConfig) -> ProductForm:
             f"partial += {a} * tl.trans({b})",
             ("accumulator = tl.sum(partial, axis=1)[:, None]",),
         )
-    return ProductForm(
-        (whole,), f"accumulator += tl.sum(({a})[:, :, None] * ({b})[None, :, :], axis=1)"
-    )
+    return ProductForm((whole,), f"accumulator += tl.sum(({a})[:, :, None] * ({b})[None, :, :], axis=1)")
 
 
 def fits_dot(spec: MatmulSpec, config: MatmulConfig) -> bool:
@@ -205,13 +201,9 @@ def fits_dot(spec: MatmulSpec, config: MatmulConfig) -> bool:
 def tile_counts(spec: MatmulSpec, config: MatmulConfig) -> tuple[int, int]:
     """Rows and columns of output tiles; ValueError for what no kernel can compute."""
     if not (prod(spec.batch) and spec.m and spec.n):
-        raise ValueError(
-            f"an empty product needs no kernel: batch {spec.batch}, {spec.m} x {spec.n}"
-        )
+        raise ValueError(f"an empty product needs no kernel: batch {spec.batch}, {spec.m} x {spec.n}")
     if spec.a.pointer.dtype is not spec.b.pointer.dtype:
-        raise ValueError(
-            f"operands differ in dtype: {spec.a.pointer.dtype} and {spec.b.pointer.dtype}"
-        )
+        raise ValueError(f"operands differ in dtype: {spec.a.pointer.dtype} and {spec.b.pointer.dtype}")
     return -(-spec.m // config.block_m), -(-spec.n // config.block_n)
 
 
@@ -285,9 +277,7 @@ class Side:
 def sides(spec: MatmulSpec, config: MatmulConfig, hooks: Hooks) -> tuple[Side, Side]:
     """Both operands."""
     row_mask, column_mask = edge_masks(spec, config)
-    a_depth, b_depth = (
-        ("(a_columns < K)", "(b_rows < K)") if spec.k % config.block_k else (None, None)
-    )
+    a_depth, b_depth = ("(a_columns < K)", "(b_rows < K)") if spec.k % config.block_k else (None, None)
     a = Side(
         "a", spec.a, hooks.load_a,
         ("rows", "a_columns"), ("tile_m * BLOCK_M", "start"),
@@ -308,9 +298,7 @@ def load_tile(spec: MatmulSpec, side: Side, base: str) -> list[str]:
     row, column = side.index
     if side.load is None:
         # A term with stride 0 stays in the sum: it gives the index the tile's shape.
-        index = (
-            f"{scaled(row, side.operand.row_stride)} + {scaled(column, side.operand.column_stride)}"
-        )
+        index = f"{scaled(row, side.operand.row_stride)} + {scaled(column, side.operand.column_stride)}"
         mask = f", mask={side.mask}, other=0" if side.mask else ""
         return [f"{side.name}_tile = tl.load({base} + ({index}){mask})"]
     lines, value = side.load(row, column, batch_name(spec), side.mask)
@@ -373,9 +361,7 @@ def needs_int64(spec: MatmulSpec, hooks: Hooks) -> bool:
 
     def reach(operand: MatrixOperand, rows: int, columns: int) -> int:
         strides = (*operand.batch_strides, operand.row_stride, operand.column_stride)
-        lengths = (
-            (size - 1) * abs(stride) for size, stride in zip((*spec.batch, rows, columns), strides)
-        )
+        lengths = ((size - 1) * abs(stride) for size, stride in zip((*spec.batch, rows, columns), strides))
         return operand.offset + sum(lengths)
 
     loaded = [reach(spec.a, spec.m, spec.k)] if hooks.load_a is None else []

@@ -88,9 +88,7 @@ def fitting_blocks(spec: MatmulSpec) -> list[tuple[int, int]]:
     pool = INTEGER_BLOCKS
     if dtype.is_floating_point:
         pool = {float32: FLOAT32_BLOCKS, float64: FLOAT64_BLOCKS}.get(dtype, HALF_BLOCKS)
-    return [
-        (m, n) for m, n in pool if m <= max(16, covering(spec.m)) and n <= max(16, covering(spec.n))
-    ]
+    return [(m, n) for m, n in pool if m <= max(16, covering(spec.m)) and n <= max(16, covering(spec.n))]
 
 
 def largest_fit(
@@ -103,9 +101,7 @@ def largest_fit(
     for block_k in block_depths(spec.a.pointer.dtype):
         block_k = max(16, min(block_k, covering(spec.k)))
         for stages in (4, 3) if spec.a.pointer.dtype.is_floating_point else (2,):
-            config = MatmulConfig(
-                block_m, block_n, block_k, 8, num_warps, stages, persistent, parts
-            )
+            config = MatmulConfig(block_m, block_n, block_k, 8, num_warps, stages, persistent, parts)
             if shared_memory(spec, config, hooks) <= limit:
                 return config
     return None
@@ -126,9 +122,7 @@ def shared_memory(spec: MatmulSpec, config: MatmulConfig, hooks: Hooks | None) -
         per_element = config.num_stages * (PROLOGUE_BYTES if load else itemsize)
         per_element += itemsize if load else 0
         tiles += width * config.block_k * per_element
-    stored = [
-        pointer.dtype.itemsize for pointer in (hooks.params if hooks else ()) if pointer.written
-    ]
+    stored = [pointer.dtype.itemsize for pointer in (hooks.params if hooks else ()) if pointer.written]
     exchanged = max(spec.accumulate.itemsize, *stored, 4)
     exchange = config.block_m * config.block_n * exchanged // config.epilogue_parts
     # A persistent program stores one tile while it copies the next; others are done copying. The

@@ -74,9 +74,7 @@ def map_refusal(spec: MatmulSpec, operand: MatrixOperand, size: tuple[int, int])
     axes = batch_axes(spec.batch, operand.batch_strides)
     for what, stride in (("pitch", pitch), *(("batch stride", axis.stride) for axis in axes)):
         if stride <= 0 or stride * itemsize % MAP_ALIGNMENT or stride * itemsize >= MAP_PITCH:
-            return (
-                f"a {what} of {stride * itemsize} bytes is no positive multiple of 16 below 2**40"
-            )
+            return f"a {what} of {stride * itemsize} bytes is no positive multiple of 16 below 2**40"
     if operand.offset * itemsize % MAP_ALIGNMENT:
         return f"an offset of {operand.offset * itemsize} bytes is not a multiple of 16"
     if len(axes) + 2 > MAP_RANK:
@@ -86,9 +84,7 @@ def map_refusal(spec: MatmulSpec, operand: MatrixOperand, size: tuple[int, int])
     return None
 
 
-def persistent(
-    spec: MatmulSpec, config: MatmulConfig, hooks: Hooks, name: str, sm_count: int
-) -> Kernel:
+def persistent(spec: MatmulSpec, config: MatmulConfig, hooks: Hooks, name: str, sm_count: int) -> Kernel:
     """The kernel with one program per SM. ValueError for what `persistent_refusal` refuses."""
     refusal = persistent_refusal(spec, hooks)
     if refusal:

@@ -49,4 +49,3 @@ def strided_view(node: Node) -> StridedView | None:
     used = sum((v * s for v, s in zip(variables, strides, strict=True)), start=ix.const(0))
     rest = address - used
     return StridedView(base, tuple(strides), rest.constant) if rest.is_constant else None
-

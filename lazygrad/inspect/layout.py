@@ -123,9 +123,7 @@ def _heights(
     return {item: value - top for item, value in y.items()}
 
 
-def _apart(
-    layer: list[Item], wished: list[float], heights: dict[Item, float], between: float
-) -> dict[Item, float]:
+def _apart(layer: list[Item], wished: list[float], heights: dict[Item, float], between: float) -> dict[Item, float]:
     """The centres nearest to the wished ones at which the boxes of a layer, in this order, don't overlap.
 
     With the room that the boxes above take subtracted, no overlap means: never falling. So neighbours that would

@@ -182,9 +182,7 @@ def group_norm(node: Node, groups: int, weight: Node | None, bias: Node | None, 
     return cast(affine(reshape(y, node.shape), weight, bias, channels(node)), node.dtype)
 
 
-def batch_norm(
-    node: Node, average: Node, variance: Node, weight: Node | None, bias: Node | None, eps: float
-) -> Node:
+def batch_norm(node: Node, average: Node, variance: Node, weight: Node | None, bias: Node | None, eps: float) -> Node:
     """(x - mean) / sqrt(variance + eps) a channel, scaled and shifted; statistics of shape (channels,)."""
     x = wide(node)
     lead = channels(node)

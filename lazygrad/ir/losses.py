@@ -201,16 +201,13 @@ def _check_classes(name: str, input: Node, target: Node) -> None:
     if input.ndim > 1 and target.ndim and input.shape[0] != target.shape[0]:
         raise ValueError(
             at_user_line(
-                f"Expected input batch_size ({input.shape[0]}) to match target batch_size "
-                f"({target.shape[0]})."
+                f"Expected input batch_size ({input.shape[0]}) to match target batch_size ({target.shape[0]})."
             )
         )
     if target.shape != expected:
         raise RuntimeError(at_user_line(f"Expected target size {list(expected)}, got {list(target.shape)}"))
     if target.dtype.is_floating_point or not target.dtype.category:
-        raise RuntimeError(
-            at_user_line(f"{name}: expected class indices, got a target of dtype {target.dtype.name}")
-        )
+        raise RuntimeError(at_user_line(f"{name}: expected class indices, got a target of dtype {target.dtype.name}"))
 
 
 def _picked(rows: Node, index: Node) -> Node:
@@ -292,9 +289,7 @@ def _log_normalizer(rows: Node) -> tuple[Node, Node]:
     return shifted, unary(ops.LOG, reduce(ops.SUM, unary(ops.EXP, shifted), axis))
 
 
-def _soft_cross_entropy(
-    logits: Node, target: Node, weight: Node | None, reduction: str, smoothing: float
-) -> Node:
+def _soft_cross_entropy(logits: Node, target: Node, weight: Node | None, reduction: str, smoothing: float) -> Node:
     axis = _class_axis(logits)
     rows, p = last(wide(logits), axis), last(wide(target), axis)
     classes = rows.shape[-1]

@@ -125,8 +125,7 @@ def _index_below(node: Node, index: tuple[Line, ...]) -> tuple[Line, ...] | None
         return tuple(index[node.arg.index(axis)] for axis in range(node.ndim))
     if node.op is ops.SLICE:
         return tuple(
-            line.times(step).plus(Line(0, 0, start))
-            for line, (start, _, step) in zip(index, node.arg, strict=True)
+            line.times(step).plus(Line(0, 0, start)) for line, (start, _, step) in zip(index, node.arg, strict=True)
         )
     if node.op is ops.FLIP:
         return tuple(
@@ -191,9 +190,7 @@ def _applied(node: Node, values: Sequence[Any]) -> Scalar:
     ]
     assert node.op.ref is not None
     with np.errstate(all="ignore"):
-        result: Scalar = (
-            np.asarray(node.op.ref(np, node.arg, *wide)).astype(node.dtype.compute.numpy).item()
-        )
+        result: Scalar = np.asarray(node.op.ref(np, node.arg, *wide)).astype(node.dtype.compute.numpy).item()
     return result
 
 
@@ -302,17 +299,9 @@ def merged(layers: Sequence[Layer], q_len: int, k_len: int) -> Masking | None:
     fill = next(iter(fills), -math.inf)
     assert fill is not None
     causal = fill == -math.inf and any(is_causal(seen) for _, seen in shown)
-    visible = [
-        layer.mask
-        for layer, seen in shown
-        if layer.fill is not None and not (causal and is_causal(seen))
-    ]
+    visible = [layer.mask for layer, seen in shown if layer.fill is not None and not (causal and is_causal(seen))]
     mask = reduce(b.logical_and, visible) if visible else None
     if added:
         total = reduce(b.add, added)
-        mask = (
-            total
-            if mask is None
-            else b.where(mask, total, b.const(-math.inf, total.dtype, total.device))
-        )
+        mask = total if mask is None else b.where(mask, total, b.const(-math.inf, total.dtype, total.device))
     return Masking(causal, mask, fill)

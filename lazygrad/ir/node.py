@@ -86,9 +86,7 @@ def make(op: Op, src: tuple[Node, ...], arg: Any, dtype: DType, shape: Shape, de
         node.dtype, node.shape, node.device = dtype, shape, device
         node.where = user_line()
         node.computed = arg if op is ops.BUFFER else None
-        node.needs_grad = op is ops.LEAF or (
-            dtype.is_floating_point and op is not ops.DETACH and _any_needs_grad(src)
-        )
+        node.needs_grad = op is ops.LEAF or (dtype.is_floating_point and op is not ops.DETACH and _any_needs_grad(src))
         _made[key] = ref(node)
         if len(_made) > _sweep_at[0]:
             live_nodes()

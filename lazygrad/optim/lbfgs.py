@@ -12,7 +12,7 @@ from lazygrad.optim.common import check_common
 from lazygrad.optim.line_search import Point, strong_wolfe
 from lazygrad.optim.optimizer import Optimizer
 from lazygrad.tensor import Tensor
-from lazygrad.tensor.core import grad_mode, wrap
+from lazygrad.tensor.core import grad_mode, protected, wrap
 from lazygrad.tensor.creation import tensor
 
 
@@ -69,7 +69,7 @@ class LBFGS(Optimizer):
             start += value.numel
 
     def _values(self) -> list[Node]:
-        return [build.detach(p.realize().node) for p in self._params]
+        return [protected(build.detach(p.realize().node)) for p in self._params]
 
     @staticmethod
     def _largest(vector: Tensor) -> float:

@@ -234,9 +234,7 @@ class DevicePlan:
 
     def can_replay(self, inputs: list[Any]) -> bool:
         """Whether every input that the graph reads in place is where it was."""
-        return all(
-            i in self.staged or _address(a) == self.captured_inputs[i] for i, a in enumerate(inputs)
-        )
+        return all(i in self.staged or _address(a) == self.captured_inputs[i] for i, a in enumerate(inputs))
 
     def capture(self, inputs: list[Any], settings: Settings, stream: Any) -> None:
         """Record one run. Inputs that have moved since the last time get memory of their own."""
@@ -267,9 +265,7 @@ class DevicePlan:
         own = [v for v in self.captured if v not in taken_over and v >= self.plan.inputs]
         self.references = {v: sys.getrefcount(self.captured[v]) for v in own}
 
-    def record(
-        self, values: list[Any], settings: Settings
-    ) -> tuple[list[Launch], list[tuple[KernelStep, Choice]]]:
+    def record(self, values: list[Any], settings: Settings) -> tuple[list[Launch], list[tuple[KernelStep, Choice]]]:
         """Launch every step into the graph being captured."""
         launches: list[Launch] = []
         launched: list[tuple[KernelStep, Choice]] = []

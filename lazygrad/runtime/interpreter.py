@@ -79,8 +79,13 @@ def mend_masks(builder: Any, handle: Any) -> None:
     def block(mask: Any) -> Any:
         return handle(np.asarray(mask.data, dtype=np.bool_), mask.dtype)
 
-    builder.create_masked_load = lambda self, at, mask, *rest: load(self, at, block(mask), *rest)
-    builder.create_masked_store = lambda self, at, value, mask, *rest: store(self, at, value, block(mask), *rest)
+    def masked_load(self: Any, ptrs: Any, mask: Any, *rest: Any, **named: Any) -> Any:
+        return load(self, ptrs, block(mask), *rest, **named)
+
+    def masked_store(self: Any, ptrs: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
+        return store(self, ptrs, value, block(mask), *rest, **named)
+
+    builder.create_masked_load, builder.create_masked_store = masked_load, masked_store
 
 
 def mend_comparisons(builder: Any, handle: Any, language: Any) -> None:

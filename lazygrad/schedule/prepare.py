@@ -14,7 +14,7 @@ from lazygrad.codegen.render import identity
 from lazygrad.codegen.segments import accumulates_in
 from lazygrad.codegen.tile import COLUMNS, most_sums, power_of_two, row_tile
 from lazygrad.device import Target
-from lazygrad.dtype import float32
+from lazygrad.dtype import float32, float64
 from lazygrad.ir import build
 from lazygrad.ir import op as ops
 from lazygrad.ir.attention import DECOMPOSITIONS, token_major
@@ -63,7 +63,8 @@ def decompose(roots: list[Node]) -> list[Node]:
 def _prepared(node: Node, target: Target, walked: int) -> Node:
     """`walked` is in how many parts a reduction has to be, for the sake of others."""
     if node.op.kind is Kind.ATTENTION:
-        if not has_kernel(node):
+        # compilers stumble over pairs of float64 products (Triton 3.6 on Hopper): their kernels are interpreted only
+        if not has_kernel(node) or (node.src[0].dtype is float64 and not target.interpreted):
             return DECOMPOSITIONS[node.op](node)
         if node.op is not ops.ATTENTION_LSE and not node.arg.token_major:
             return token_major(node)

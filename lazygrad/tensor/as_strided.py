@@ -47,9 +47,7 @@ class AsStrided(TensorBase):
         shape = self.node.shape
         lead = len(shape) - len(wanted)
         if lead < 0 or any(n not in (1, m) for n, m in zip(wanted, shape[max(lead, 0) :], strict=True)):
-            raise RuntimeError(
-                at_user_line(f"size {list(wanted)} is not expandable to size {list(shape)}")
-            )
+            raise RuntimeError(at_user_line(f"size {list(wanted)} is not expandable to size {list(shape)}"))
         axes = [i for i, n in enumerate(shape) if i < lead or (wanted[i - lead] == 1 and n != 1)]
         node = build.reduce(ops.SUM, self.node, tuple(axes)) if axes else self.node
         return wrap(build.reshape(node, wanted))

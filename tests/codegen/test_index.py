@@ -133,7 +133,7 @@ def test_promises_shorten_and_hold(pair, size, steps, env):
     """Where a promise is kept, what was simplified under it is worth what it is without it."""
     raw, _ = pair
     promised = ix.within(raw, size)
-    assert 0 <= promised.lower and promised.upper < size
+    assert promised.lower >= 0 and promised.upper < size
     for by, more in steps:
         raw, promised = (e % by + (e * 3 + more) // by for e in (raw, promised))
     plain = ix.released(promised)

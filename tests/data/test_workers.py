@@ -73,7 +73,7 @@ def test_a_worker_that_dies_is_noticed():
 
 def test_a_timeout_ends_the_wait():
     started = time.monotonic()
-    with pytest.raises(RuntimeError, match="timed out after 0.2 seconds"):
+    with pytest.raises(RuntimeError, match=r"timed out after 0\.2 seconds"):
         batches(DataLoader(Numbers(trouble=lambda: time.sleep(5)), 20, num_workers=1, timeout=0.2))
     assert time.monotonic() - started < 4
 

@@ -8,7 +8,7 @@ import pytest
 from tests.programs import harness
 from tests.runtime.pretended_gpu import Graph, pretended_gpu
 
-PROGRAMS = {"contrast": None, "dqn": None, "gan": 4, "meta_learning": None, "own_optimizer": None, "vae": 8}
+PROGRAMS = {"contrast": None, "dqn": None, "physics": 3, "gan": 4, "meta_learning": None, "own_optimizer": None, "vae": 8}
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -51,13 +51,13 @@ CASES = [
     case("channels_last", lambda T, x: (x.to(memory_format=T.channels_last), x.contiguous(memory_format=T.channels_last), x.clone(memory_format=T.channels_last), T.zeros_like(x, memory_format=T.channels_last), x.double(memory_format=T.preserve_format)), (2, 3, 4, 5), gradient=False),
     case("arange-forms", lambda T: (T.arange(end=3), T.arange(start=1, end=4), T.arange(2.5, dtype=T.int64), T.arange(0.5, 3.7, dtype=T.int32), T.arange(T.tensor(3)), T.arange(1, 2, T.tensor(0.5)), T.arange(np.int64(3))), gradient=False),
     case("strided", lambda T: (T.empty_strided((2, 3), (1, 2)).zero_(), T.empty_strided((2, 3), (1, 2)).stride(), T.empty_permuted((2, 3, 4), (2, 0, 1)).stride(), T.ones(1).new_empty_strided((2, 2), (1, 2), dtype=T.int32).fill_(3), T.empty_strided((0, 2), (2, 1)).shape[1], T.empty_strided((), ()).fill_(1)), gradient=False),
-    case("asarray", lambda T, x: (T.asarray(x), T.asarray(x, dtype=T.float64), T.asarray(x, copy=True), T.asarray(x, copy=False), T.asarray(np.arange(3), copy=False), T.asarray(3.5), T.asarray([1.0], requires_grad=True).requires_grad, T.asarray(x.clone().requires_grad_()).requires_grad), (2,), gradient=False),
+    case("asarray", lambda T, x: (T.asarray(x), T.asarray(x, dtype=T.float64), T.asarray(x, copy=True), T.asarray(x, copy=False), T.asarray(np.arange(3), copy=False), T.asarray(3.5), T.asarray([1.0], requires_grad=True).requires_grad, T.asarray(x.clone().requires_grad_()).requires_grad), (2,), gradient=False, host=True),
     case("certain draws", lambda T: (T.bernoulli(T.ones(3)), T.bernoulli(T.zeros(3), p=1.0), T.zeros(3).bernoulli_(T.ones(3)), T.normal(T.ones(2), T.zeros(2)), T.normal(2.0, T.zeros(3)), T.normal(T.ones(2), 0.0), T.poisson(T.zeros(3)), T.binomial(T.tensor([3.0]), T.tensor([1.0])), T.multinomial(T.tensor([[0.0, 1.0], [1.0, 0.0]]), 3, replacement=True), T.multinomial(T.tensor([0.0, 1.0]), 1), T.randint(high=1, size=(2,)), T.randint(4, 5, (2,)), T.zeros(2).uniform_(3, 3), T.zeros(2).random_(4, 5), T.randperm(4).sort()[0]), gradient=False),
     case("drawn from a generator", lambda T: [f(T.Generator().manual_seed(3)) for f in (
         lambda g: T.rand(2, generator=g), lambda g: T.randn(2, generator=g), lambda g: T.randint(5, (2,), generator=g), lambda g: T.randperm(4, generator=g), lambda g: T.normal(0.0, 1.0, (2,), generator=g), lambda g: T.normal(T.zeros(2), 1.0, generator=g),
         lambda g: T.bernoulli(T.full((2,), 0.5), generator=g), lambda g: T.poisson(T.ones(2), generator=g), lambda g: T.multinomial(T.ones(3), 2, generator=g), lambda g: T.binomial(T.ones(2), T.full((2,), 0.5), generator=g), lambda g: T.zeros(2).exponential_(generator=g),
         lambda g: T.zeros(2).normal_(generator=g), lambda g: T.zeros(2).uniform_(generator=g), lambda g: T.zeros(2).random_(generator=g), lambda g: T.zeros(2).cauchy_(generator=g), lambda g: T.zeros(2).geometric_(0.5, generator=g), lambda g: T.zeros(2).log_normal_(generator=g), lambda g: T.zeros(2).bernoulli_(0.5, generator=g), lambda g: T.rand(1, generator=g.set_state(g.get_state())),
-    )], gradient=False, values=False),
+    )], gradient=False, values=False, host=True),
     case("zeros", lambda T: (T.zeros(2, 3), T.zeros((2,)), T.zeros([]), T.zeros(2, dtype=T.int64), T.ones(()), T.empty(0).sum()), gradient=False),
     case("full", lambda T: (T.full((2, 3), 1.5), T.full((2,), 3), T.full((), True), T.full([2], 1, dtype=T.float16)), gradient=False),
     case("arange", lambda T: (T.arange(5), T.arange(1, 5), T.arange(1, 2.5, 0.5), T.arange(5, 0, -2), T.arange(0), T.arange(3.0), T.arange(2, dtype=T.float32)), gradient=False),
@@ -73,7 +73,7 @@ CASES = [
     case("like", lambda T, x: (T.zeros_like(x), T.ones_like(x), T.full_like(x, 2), T.empty_like(x).zero_(), T.zeros_like(x, dtype=T.int32)), (2, 3), dtypes=ALL, gradient=False),
     case("new", lambda T, x: (x.new_zeros(2, 3), x.new_ones((2,)), x.new_full((2,), 5), x.new_tensor([1, 2]), x.new_empty(0)), (2, 3), dtypes=ALL, gradient=False),
     case("casts", lambda T, x: (x.float(), x.double(), x.half(), x.bfloat16(), x.long(), x.int(), x.short(), x.char(), x.byte(), x.bool()), within(0, 3, 2, 3), dtypes=ALL, gradient=False),
-    case("to", lambda T, x: (x.to(T.float64), x.to("cpu"), x.to("cpu", T.int64), x.to(T.zeros(1, dtype=T.int32)), x.to(device="cpu", dtype=T.float16), x.type(T.float64), x.type_as(T.ones(1).long())), within(0, 3, 2, 3)),
+    case("to", lambda T, x: (x.to(T.float64), x.to("cpu"), x.to("cpu", T.int64), x.to(T.zeros(1, dtype=T.int32)), x.to(device="cpu", dtype=T.float16), x.type(T.float64), x.type_as(T.ones(1).long())), within(0, 3, 2, 3), host=True),
     case("random", lambda T, x: (T.rand(2, 3), T.randn((2,)), T.randint(5, (2, 3)), T.randint(2, 5, (3,), dtype=T.int32), T.randperm(5), T.rand_like(x), T.randn_like(x), T.randint_like(x, 5), T.normal(0.0, 1.0, (2,)), T.bernoulli(x * 0 + 0.5), T.normal(x, 1.0)), (2, 3), dtypes=("float32", "float64"), values=False, gradient=False),
 ]  # fmt: skip
 

@@ -116,6 +116,7 @@ CASES = [
         S,
         dtypes=ALL,
         gradient=False,
+        host=True,
     ),
 ]
 
