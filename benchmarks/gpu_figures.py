@@ -226,4 +226,29 @@ def kernels():
         print(f"{sum(times) * 1e3:8.3f} ms  {len(times):3d} x {times[0] * 1e3:7.3f}  {text}")
 
 
-SECTIONS = {f.__name__: f for f in (speed, story, fusion, steps, first, host, kernels)}
+def convolution(images=64, channels=64, size=32, kernel=3, rounds=30):
+    """Forward and backward of one conv2d and a relu, as a program sees them: the median wall time beside cuDNN's."""
+    torch.backends.cudnn.allow_tf32 = False
+
+    def median(lib, dtype):
+        x = lib.randn(images, channels, size, size, device="cuda").to(dtype).requires_grad_()
+        w = lib.randn(channels, channels, kernel, kernel, device="cuda").to(dtype).requires_grad_()
+        times = []
+        for _ in range(rounds + 5):
+            lib.cuda.synchronize()
+            start = time.perf_counter()
+            y = lib.nn.functional.conv2d(x, w, padding=kernel // 2).relu()
+            found = lib.autograd.grad(y.float().square().sum(), [x, w])
+            if lib is lg:
+                found[0].realize()  # both: gradients of one call are computed together
+            lib.cuda.synchronize()
+            times.append(time.perf_counter() - start)
+        return sorted(times[5:])[rounds // 2] * 1e3
+
+    for dtype in ("float32", "bfloat16"):
+        theirs, ours = (median(lib, getattr(lib, dtype)) for lib in (torch, lg))
+        shape = f"{images} x {channels} x {size} x {size}, {kernel} x {kernel}"
+        print(f"convolution {dtype} {shape}: torch {theirs:.2f} ms, lazygrad {ours:.2f} ms", flush=True)
+
+
+SECTIONS = {f.__name__: f for f in (speed, story, fusion, steps, first, host, kernels, convolution)}

@@ -9,7 +9,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 device = os.environ.get("DEVICE", "cpu")
-rng = np.random.default_rng(4)
+rng = np.random.default_rng(14)
 
 
 def conv3x3(in_planes, out_planes, stride=1):
