@@ -4,8 +4,8 @@ Sections that check (gpu_checks.py): smoke, checks (tests/gpu), tables (every ta
 (a 4-layer GPT beside torch), losses:STEPS,BATCH (GPT-2 on real text beside torch), gradients, parts, embedding, cupy,
 one_step (for compute-sanitizer), example. Sections that time (gpu_figures.py): speed (GPT-2 124M tokens/s beside torch
 eager and torch.compile), fusion (the fusion cases; fusion:softmax,adamw for those whose names contain a word), steps
-(GPT-2 for the same record), convolution (beside cuDNN), first, host, kernels, story. Prints one line for each fact; a section that fails prints its
-traceback and the next goes on.
+(GPT-2 for the same record), convolution (beside cuDNN), first, host, kernels, story. Prints one line for each fact; a
+section that fails prints its traceback and the next goes on.
 """
 
 from __future__ import annotations
