@@ -402,7 +402,7 @@ def flush(requested: list[Node]) -> list[Buffer]:
     of `requested`."""
     check_have_values(requested)
     _settle_all()  # who shares a value that was computed for another has a share in its memory
-    cells = [c for c in _updated if c.home is not None or not innermost([c.node])]
+    cells = _updated_now(requested)
     updates = _own_homes(cells)
     unread = list(_unread)
     held = dict.fromkeys(c.node for c in unread)
@@ -414,6 +414,20 @@ def flush(requested: list[Node]) -> list[Buffer]:
             cell.node = build.buffer(buffer, buffer.dtype, buffer.shape, buffer.device)
     _settle_all()
     return buffers[: len(requested)]
+
+
+def _updated_now(requested: list[Node]) -> list[Cell]:
+    """Whose pending update is computed with `requested`: those whose old value has memory, and those that follow from
+    what is computed on the way. A loop that only reads its loss would else begin with its first parameters anew."""
+    settled = [c for c in _updated if c.home is not None]
+    if len(settled) == len(_updated):
+        return settled
+    way = uncomputed([*requested, *(c.node for c in settled)])
+    following = {n for n in way if n.computed is None and n.src}
+    for node in uncomputed([c.node for c in _updated if c.home is None]) if following else ():
+        if not following.isdisjoint(node.src):
+            following.add(node)
+    return [c for c in _updated if c.home is not None or (c.node in following and not innermost([c.node]))]
 
 
 def _companions(roots: list[Node], unread: list[Cell]) -> list[Node]:

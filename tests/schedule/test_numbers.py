@@ -73,3 +73,21 @@ def test_an_update_by_hand_is_one_plan_a_step(plans: Any) -> None:
         float(loss)
         counts.append(plans())
     assert counts[-1] == counts[3] <= 4
+
+
+def test_clipped_gradients_and_an_optimizer_are_one_plan_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients that are scaled in place wait for the update that reads them."""
+    model = lg.nn.Sequential(lg.nn.Linear(3, 4), lg.nn.Tanh(), lg.nn.Linear(4, 1))
+    optimizer = lg.optim.AdamW(model.parameters(), lr=1e-2)
+    x, runs = lg.randn(5, 3).realize(), []
+    execute = engine.execute
+    monkeypatch.setattr(engine, "execute", lambda *given: runs.append(1) or execute(*given))
+    for _ in range(6):
+        runs.clear()
+        loss = model(x).square().mean()
+        loss.backward()
+        lg.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+        optimizer.step()
+        optimizer.zero_grad()
+        loss.item()
+    assert len(runs) == 1
