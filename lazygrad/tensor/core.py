@@ -422,10 +422,10 @@ def _updated_now(requested: list[Node]) -> list[Cell]:
     settled = [c for c in _updated if c.home is not None]
     if len(settled) == len(_updated):
         return settled
-    way = uncomputed([*requested, *(c.node for c in settled)])
-    following = {n for n in way if n.computed is None and n.src}
-    for node in uncomputed([c.node for c in _updated if c.home is None]) if following else ():
-        if not following.isdisjoint(node.src):
+    way = {n for n in uncomputed([*requested, *(c.node for c in settled)]) if n.computed is None and n.src}
+    following: set[Node] = set()
+    for node in uncomputed([c.node for c in _updated if c.home is None]) if way else ():
+        if node not in way and not (way.isdisjoint(node.src) and following.isdisjoint(node.src)):
             following.add(node)
     return [c for c in _updated if c.home is not None or (c.node in following and not innermost([c.node]))]
 
