@@ -175,17 +175,17 @@ def worth_keeping(order: list[Node], roots: Sequence[Node], held: Collection[Nod
     return kept + far_from_values(cheap)
 
 
-def far_from_values(nodes: Collection[Node]) -> list[Node]:
+def far_from_values(nodes: Sequence[Node]) -> list[Node]:
     """Those of `nodes` that stand FAR ops above what is computed, or above another of these. A loop that reads one
     number of what it updates would plan all of its rounds anew in each if nothing of them were kept."""
     steps: dict[Node, int] = {}
-    far = []
+    far, asked = [], set(nodes)
     for node in uncomputed(nodes):
         if node.computed is not None or not node.src:
             steps[node] = 0 if node.computed is not None else -MASK
             continue
         steps[node] = max(steps[s] for s in node.src if s in steps) + 1
-        if steps[node] >= FAR and node in nodes:
+        if steps[node] >= FAR and node in asked:
             far.append(node)
             steps[node] = 0
     return far
@@ -230,16 +230,13 @@ def target_for(structure: Structure, settings: Settings) -> Target:
 def compiled_plan(structure: Structure, target: Target, settings: Settings) -> tuple[Structure, Compiled]:
     """The plan of a structure, or of the same with numbers as data that other plans of its form differ in; for the
     target, or for CuPy if the structure is one of many shapes."""
-    key = (structure.key, target, settings.fuse)
-    found = _plans.get(key)
+    found = _plans.get((structure.key, target, settings.fuse))
     if found is None and (freed := with_numbers_as_data(structure, numbers_leaf)) is not None:
         structure = freed
-        key = (structure.key, target, settings.fuse)
-        found = _plans.get(key)
+        found = _plans.get((structure.key, target, settings.fuse))
     if found is None and on_gpu(target) and not deserves_kernels(structure, settings):
         target = CUPY
-        key = (structure.key, target, settings.fuse)
-        found = _plans.get(key)
+        found = _plans.get((structure.key, target, settings.fuse))
     if found is None:
         spare_the_collector(len(structure.order))
         started = perf_counter()
@@ -247,7 +244,7 @@ def compiled_plan(structure: Structure, target: Target, settings: Settings) -> t
         plan = compile_plan(roots, structure.leaves, target, settings)
         if on_gpu(target):
             triton.compile_all(all_kernels(plan), target)
-        found = _plans[key] = Compiled(plan, target)
+        found = _plans[structure.key, target, settings.fuse] = Compiled(plan, target)
         if settings.debug:
             story.plan_made(plan, roots, perf_counter() - started)
         if settings.debug >= 3:
