@@ -201,6 +201,22 @@ class GradScaler:
         self._scale = self._tracker = None
 
 
+class ScalerOfDevice(GradScaler):
+    """A GradScaler of the modules that are named after their device, which take it from there."""
+
+    device: str
+
+    def __init__(
+        self,
+        init_scale: float = 2.0**16,
+        growth_factor: float = 2.0,
+        backoff_factor: float = 0.5,
+        growth_interval: int = 2000,
+        enabled: bool = True,
+    ) -> None:
+        super().__init__(self.device, init_scale, growth_factor, backoff_factor, growth_interval, enabled)
+
+
 def custom_fwd(
     fwd: Callable[..., Any] | None = None, *, device_type: str, cast_inputs: DType | None = None
 ) -> Callable[..., Any]:

@@ -16,18 +16,10 @@ class autocast(autocast_of_device.autocast):
         super().__init__("cuda", dtype=dtype, enabled=enabled, cache_enabled=cache_enabled)
 
 
-class GradScaler(amp.GradScaler):
+class GradScaler(amp.ScalerOfDevice):
     """See lazygrad.amp.GradScaler."""
 
-    def __init__(
-        self,
-        init_scale: float = 2.0**16,
-        growth_factor: float = 2.0,
-        backoff_factor: float = 0.5,
-        growth_interval: int = 2000,
-        enabled: bool = True,
-    ) -> None:
-        super().__init__("cuda", init_scale, growth_factor, backoff_factor, growth_interval, enabled)
+    device = "cuda"
 
 
 custom_fwd = functools.partial(amp.custom_fwd, device_type="cuda")
